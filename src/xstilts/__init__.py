@@ -1,0 +1,18 @@
+"""xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
+
+from .stage import STILTS, Budget, Encoder, Evaluate, Mixture, Override, Recipe, Tiny, Train, Views
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "STILTS",
+    "Budget",
+    "Encoder",
+    "Evaluate",
+    "Mixture",
+    "Override",
+    "Recipe",
+    "Tiny",
+    "Train",
+    "Views",
+]

@@ -1,0 +1,141 @@
+"""How one stage is done; the only folder that imports torch. `perform` is the single door."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xstilts.stage import Encoder, Evaluate, Recipe, Stage, Train
+
+
+class Interrupted(Exception):
+    """The stage stopped on request, with a checkpoint written: doing it again goes on where it was."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a stage is done: nothing here changes a number.
+
+    Attributes:
+        inputs: the weights folder of every input stage, by id.
+        work: the stage's folder for checkpoints, kept until the stage is published.
+        stop: asked between steps; ``True`` makes the stage write a checkpoint and raise `Interrupted`.
+        report: called with progress: ``step``, ``steps``, ``loss``, ``tokens_per_second`` ...
+        checkpoint_seconds: least time between two checkpoints of a training; 0 writes one every step.
+    """
+
+    inputs: Mapping[str, Path]
+    work: Path
+    data_dir: Path | None
+    cache_dir: Path
+    device: str = "cpu"
+    stop: Callable[[], bool] = field(default=lambda: False)
+    report: Callable[[dict[str, Any]], None] = field(default=lambda progress: None)
+    checkpoint_seconds: float = 120.0
+
+
+def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
+    """Do one stage: write its files into ``out`` and return ``result`` and ``environment`` for its record.
+
+    Raises:
+        Interrupted: when ``context.stop()`` became true; a checkpoint is in ``context.work``.
+        ValueError: for input that does not fit the stage.
+        FloatingPointError: when the loss stopped being a finite number.
+    """
+    import torch
+
+    settings = stage.recipe if isinstance(stage, Train) else stage
+    assert isinstance(settings, (Recipe, Evaluate))
+    torch.set_num_threads(settings.num_threads)
+    torch.set_flush_denormal(True)
+    if isinstance(stage, Train):
+        from .train import train
+
+        result = train(stage, out, context)
+    elif isinstance(stage, Evaluate):
+        from .evaluate import evaluate
+
+        result = evaluate(stage, out, context)
+    else:
+        raise ValueError(f"no way to perform a stage of kind {stage.kind!r}")
+    return {"result": result, "environment": environment(stage, context.device)}
+
+
+def encoder_folder(encoder: Encoder, context: Context) -> Path:
+    """The Hugging Face folder of a pretrained encoder, made on first use for ``tiny`` and ``offline``."""
+    from . import folders, offline
+
+    if encoder.name == "offline":
+        return offline.folder_for_offline(context.cache_dir)
+    if encoder.tiny is not None:
+        from xstilts.spec import digest
+        from xstilts.tasks import Text, examples, find
+
+        folder = context.cache_dir / f"tiny-{digest(encoder.tiny.id + encoder.content)}"
+        if not folder.is_dir():
+            task = find(encoder.tiny.text)
+            texts = (
+                example.text
+                for code in task.languages_of("train")
+                for example in examples(task, "train", code, context.data_dir)
+                if isinstance(example, Text)
+            )
+            tiny = encoder.tiny
+            folders.build_tiny(
+                folder,
+                texts,
+                vocab_size=tiny.vocab_size,
+                hidden_size=tiny.hidden_size,
+                num_layers=tiny.num_layers,
+                num_heads=tiny.num_heads,
+                intermediate_size=tiny.intermediate_size,
+                max_positions=tiny.max_positions,
+                architecture=tiny.architecture,
+                seed=tiny.seed,
+            )
+        return folder
+    if Path(encoder.name).is_dir():
+        return Path(encoder.name)
+    return folders.find_in_hub_cache(encoder.name, encoder.revision)
+
+
+def start_folder(model: Encoder | Stage, context: Context) -> Path:
+    """The Hugging Face folder of what a stage starts from or measures."""
+    if isinstance(model, Encoder):
+        return encoder_folder(model, context)
+    return context.inputs[model.id] / "encoder"
+
+
+def numeric_path(stage: Stage, device: str) -> str:
+    """What float results depend on beside the declaration: device type, precision, kernel, threads on a CPU."""
+    settings = stage.recipe if isinstance(stage, Train) else stage
+    assert isinstance(settings, (Recipe, Evaluate))
+    threads = f"-{settings.num_threads}thread" if device == "cpu" else ""
+    return f"{device.split(':')[0]}-{settings.precision}-sdpa{threads}"
+
+
+def environment(stage: Stage, device: str) -> dict[str, Any]:
+    """What a record says of the machine and the packages that a stage ran on."""
+    from importlib.metadata import version
+
+    packages = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in packages},
+        "device": _device_name(device),
+        "num_cpus": os.cpu_count(),
+        "numeric_path": numeric_path(stage, device),
+    }
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

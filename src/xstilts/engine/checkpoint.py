@@ -1,0 +1,96 @@
+"""Mid-stage checkpoints: weights, optimiser moments and the course so far, written whole by rename."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Course:
+    """How far a training has come; the step is the data cursor, the schedule position and the RNG state at once."""
+
+    numeric_path: str
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    num_tokens: list[int] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    best: str = ""  # folder of the best weights so far, beside the checkpoint
+    best_score: float = -math.inf
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """A module's state on the CPU, contiguous, ready for safetensors."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+
+
+def save_best(work: Path, model: nn.Module, course: Course) -> None:
+    """Keep the present weights as the best; the next `save` makes them the ones that count."""
+    course.best = f"best-{course.step}"
+    folder = work / course.best
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    save_file(tensors_of(model), folder / "model.safetensors")
+
+
+def load_best(work: Path, model: nn.Module, course: Course) -> None:
+    """Put the best weights back into ``model``."""
+    model.load_state_dict(load_file(work / course.best / "model.safetensors"))
+
+
+def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course: Course) -> None:
+    """Write ``work/checkpoint-<step>``, then remove what it replaces; a crash leaves the older or the newer one."""
+    part = work / "checkpoint.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_file(tensors_of(model), part / "model.safetensors")
+    state = optimiser.state_dict()["state"]
+    moments = {
+        f"{index}.{name}": values[name].detach().cpu().contiguous()
+        for index, values in state.items()
+        for name in MOMENTS
+    }
+    save_file(moments, part / "optimiser.safetensors")
+    (part / "course.json").write_text(json.dumps(dataclasses.asdict(course)))
+    for file in part.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    final = work / f"checkpoint-{course.step}"
+    if final.exists():
+        shutil.rmtree(final)
+    part.rename(final)
+    for old in work.iterdir():
+        if old.name.startswith(("checkpoint-", "best-")) and old.name not in (final.name, course.best):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, numeric_path: str) -> Course:
+    """Load the newest checkpoint into ``model`` and ``optimiser``, or start at step 0.
+
+    A checkpoint of another numeric path is not used: one training is one path from end to end.
+    """
+    found = sorted(work.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
+    if not found:
+        return Course(numeric_path)
+    course = Course(**json.loads((found[-1] / "course.json").read_text()))
+    if course.numeric_path != numeric_path:
+        return Course(numeric_path)
+    model.load_state_dict(load_file(found[-1] / "model.safetensors"))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in load_file(found[-1] / "optimiser.safetensors").items():
+        index, _, moment = name.partition(".")
+        state.setdefault(int(index), {})[moment] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return course

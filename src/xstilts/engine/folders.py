@@ -1,0 +1,277 @@
+"""Local Hugging Face folders: config, tokenizer and its fingerprint, the hub cache, a tiny random encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from inspect import signature
+from pathlib import Path
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import logging
+
+_HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
+
+# More than 12 scripts, digits, emoji, characters that NFKC changes, decomposed accents, spaces at both ends,
+# zero-width characters, texts of special tokens.
+_PROBE_TEXTS = (
+    "  The quick brown fox isn't over the lazy dog's 1,234.50 €!  ",
+    "Ünïcödé: naïve façade, cafe\u0301, Æsir, ﬁne ＡＢＣ １２３ ① ½ x² ™ ～ …",
+    "Быстрая лиса прыгает. Η γρήγορη αλεπού. Արագ աղվեսը։ სწრაფი მელა.",
+    "الثعلب السريع ٣٤٥ — השועל המהיר — یہ ایک جملہ ہے۔",
+    "तेज़ लोमड़ी क\u200dष १२३ দ্রুত শিয়াল விரைவான நரி వేగవంతమైన నక్క สุนัขจิ้งจอกที่รวดเร็ว",
+    "敏捷的棕色狐狸。すばやい茶色のキツネ、ｶﾞｷﾞ。빠른 갈색 여우\u3000ፈጣን ቀበሮ",
+    "👩‍👩‍👧‍👦🇫🇷 \u200b\ufeff\u00a0\t\n <mask> [MASK] </s> mbweha mwepesi, hızlı ıİ",
+)
+
+
+def read_config(folder: Path) -> PreTrainedConfig:
+    """The config of a local folder, of an architecture that transformers itself knows.
+
+    Raises:
+        ValueError: no config.json, or an unknown architecture; remote code is never run.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{folder}: no config.json; expected the folder of a Hugging Face encoder")
+    values = json.loads(file.read_text(encoding="utf-8"))
+    _check_architecture(values.get("model_type", ""), str(file), needs_code="auto_map" in values)
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _check_architecture(name: str, where: str, needs_code: bool = False) -> None:
+    if name in CONFIG_MAPPING and CONFIG_MAPPING[name] in MODEL_MAPPING:
+        return
+    near = difflib.get_close_matches(name, list(CONFIG_MAPPING.keys()), n=3)
+    hint = f"; near names: {', '.join(near)}" if near else ""
+    code = "; it asks for remote code (auto_map), which is never run" if needs_code else ""
+    raise ValueError(f"{where}: transformers knows no encoder of model_type {name!r}{code}{hint}")
+
+
+def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
+    """The keyword that leaves the pooler out, for the architectures that have one."""
+    architecture = MODEL_MAPPING[type(config)]
+    has_pooler = isinstance(architecture, type) and "add_pooling_layer" in signature(architecture).parameters
+    return {"add_pooling_layer": False} if has_pooler else {}
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a local Hugging Face folder.
+
+    Raises:
+        ValueError: it has no fast form (no tokenizer.json and no file to build one from).
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=False)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ValueError(f"{folder}: {type(tokenizer).__name__} is no fast tokenizer; expected a tokenizer.json")
+    return tokenizer
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """16 hex digits of the sha256 over what a tokenizer makes of a multilingual probe, and its special ids.
+
+    A library or a `tokenizer_class` that silently changes ids changes the fingerprint; a class that is merely
+    renamed does not.
+    """
+    pairs = zip(_PROBE_TEXTS, _PROBE_TEXTS[1:] + _PROBE_TEXTS[:1], strict=True)
+    outputs = [tokenizer(text) for text in _PROBE_TEXTS] + [tokenizer(*pair) for pair in pairs]
+    observed = {
+        "ids": [output["input_ids"] for output in outputs],
+        "types": [output.get("token_type_ids") for output in outputs],
+        "special": {name: tokenizer.convert_tokens_to_ids(t) for name, t in tokenizer.special_tokens_map.items()},
+        "size": len(tokenizer),
+    }
+    return hashlib.sha256(json.dumps(observed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find_in_hub_cache(name: str, revision: str) -> Path:
+    """The folder of a hub encoder in the local Hugging Face cache; no network.
+
+    Args:
+        name: the repository, `owner/name`.
+        revision: a commit (40 hex digits), or a tag or branch that was fetched under that name.
+
+    Raises:
+        ValueError: it is not there, or not completely.
+    """
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
+        complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    except LocalEntryNotFoundError:
+        complete = False
+    if not complete:
+        raise ValueError(
+            f"encoder {name}@{revision} is not (completely) in the local Hugging Face cache; "
+            f"fetch it with: xstilts fetch {name}@{revision}"
+        )
+    return folder
+
+
+def download(name: str, revision: str) -> Path:
+    """Fetches a hub encoder into the Hugging Face cache: config, safetensors, tokenizer; no code, no pickles.
+
+    Args:
+        name: the repository, `owner/name`.
+        revision: a commit, tag or branch.
+
+    Returns:
+        Its folder in the cache.
+    """
+    top_level_only = ["*/*"]
+    return Path(
+        huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=top_level_only
+        )
+    )
+
+
+def build_tiny(
+    folder: Path,
+    texts: Iterable[str],
+    *,
+    vocab_size: int = 2000,
+    hidden_size: int = 64,
+    num_layers: int = 2,
+    num_heads: int = 2,
+    intermediate_size: int = 128,
+    max_positions: int = 512,
+    architecture: str = "xlm-roberta",
+    seed: int = 0,
+) -> None:
+    """Writes a small encoder of random weights and a tokenizer trained on `texts` as a Hugging Face folder.
+
+    Weights and tokenizer are the same bit for bit for the same arguments. The tokenizer is a BPE with
+    XLM-R's special tokens (`<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` last); the Unigram trainer of
+    `tokenizers` finds another vocabulary in every process.
+
+    Args:
+        folder: where to write; it appears complete or not at all.
+        texts: the tokenizer's training text.
+        vocab_size: at most so many tokens; at most half are single characters, the most frequent ones.
+        hidden_size: H.
+        num_layers: number of layers.
+        num_heads: attention heads.
+        intermediate_size: width of the feed-forward layers.
+        max_positions: the longest sequence in tokens.
+        architecture: transformers' `model_type`.
+        seed: of the weights.
+
+    Raises:
+        ValueError: transformers does not know the architecture, or the folder is not empty.
+    """
+    _check_architecture(architecture, "architecture")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty")
+    tokenizer = _train_bpe(list(texts), vocab_size)
+    sizes = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": hidden_size,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": num_heads,
+        "hidden_dim" if architecture == "distilbert" else "intermediate_size": intermediate_size,
+        "max_position_embeddings": max_positions + (2 if "roberta" in architecture else 0),
+    }
+    special = {"bos_token_id": 0, "cls_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
+    if "roberta" in architecture:
+        sizes["type_vocab_size"] = 1
+    config = AutoConfig.for_model(architecture, **sizes, **special)
+    names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>"}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_positions,
+        model_input_names=["input_ids", "attention_mask"],
+        **{f"{name}_token": token for name, token in (names | {"mask": "<mask>"}).items()},
+    )
+    with torch.random.fork_rng(devices=[]), quiet(), appearing(folder) as unfinished:
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(config, dtype=torch.float32, **without_pooler(config))
+        model.save_pretrained(unfinished)
+        fast.save_pretrained(unfinished)
+
+
+def _train_bpe(texts: list[str], vocab_size: int) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", "always")]
+    )
+    tokenizer.decoder = decoders.Metaspace("▁", "always")
+    # The trainer breaks ties between equally frequent characters at random, so the alphabet is chosen here.
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update("".join(tokenizer.normalizer.normalize_str(text).split()))
+    del counts["▁"]
+    alphabet = ["▁", *sorted(counts, key=lambda c: (-counts[c], c))][: vocab_size // 2]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+@contextlib.contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A sibling to write into, which becomes `folder` by one rename at the end.
+
+    Nothing appears after an error. Where another process was first, its folder stays.
+    """
+    unfinished = folder.parent / f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not (folder / "config.json").is_file():  # not a lost race but a real failure
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' progress bars and its report of unused heads out of the log."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,116 @@
+"""Masked language modelling with logits at the masked positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from xstilts.stage import Recipe
+from xstilts.tasks.task import MaskedLM, Text
+
+IGNORED = -100
+
+
+def encode(
+    kind: MaskedLM, examples: Sequence[Text], tokenizer: Any, max_tokens: int, prefix: str = ""
+) -> dict[str, list[Any]]:
+    """Tokenise one sentence an example; ``maskable`` text is everything but the special tokens."""
+    encoded = tokenizer([prefix + example.text for example in examples], truncation=True, max_length=max_tokens)
+    return {"ids": encoded["input_ids"], "lengths": [[len(ids)] for ids in encoded["input_ids"]]}
+
+
+class Head(nn.Module):
+    """BERT's transform and a decoder tied to the input embeddings, with a bias of its own."""
+
+    def __init__(self, encoder: Any, mask_id: int, num_ids: int, probability: float) -> None:
+        super().__init__()
+        self.mask_id, self.num_ids, self.probability = mask_id, num_ids, probability
+        table = encoder.model.get_input_embeddings().weight  # [V, E]
+        self.dense = nn.Linear(encoder.hidden_size, table.shape[1])
+        self.norm = nn.LayerNorm(table.shape[1])
+        self.bias = nn.Parameter(torch.zeros(table.shape[0]))
+        nn.init.normal_(self.dense.weight, std=0.02)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
+        """[M, H] states of masked positions and the [V, E] embedding table -> [M, V] logits."""
+        states = self.norm(nn.functional.gelu(self.dense(hidden)))
+        return nn.functional.linear(states, table, self.bias)
+
+
+def head(kind: MaskedLM, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
+    """A fresh head tied to ``encoder``'s embeddings.
+
+    Raises:
+        ValueError: when the tokenizer has no mask token.
+    """
+    if tokenizer.mask_token_id is None:
+        raise ValueError("this encoder's tokenizer has no mask token: it cannot take a masked-language-model stage")
+    return Head(encoder, tokenizer.mask_token_id, len(tokenizer), recipe.mlm_probability)
+
+
+def mask(batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mask as BERT does (Devlin et al. 2019, section 3.1).
+
+    Of the chosen tokens 80 % become the mask token, 10 % a random token, 10 % stay. First and last token of a
+    sequence are special and never chosen.
+
+    Returns:
+        Input ids [T] and labels [T], `IGNORED` where nothing is to be predicted. Draws are made on the CPU, so
+        that they are the same on every device.
+    """
+    device = batch.ids.device
+    ids = batch.ids.cpu()
+    num_tokens = ids.shape[0]
+    chosen = torch.rand(num_tokens, generator=rng) < probability
+    action = torch.rand(num_tokens, generator=rng)
+    random_ids = torch.randint(num_ids, (num_tokens,), generator=rng)
+    starts, lengths = batch.starts.cpu(), batch.lengths.cpu()
+    chosen[starts] = False
+    chosen[starts + lengths - 1] = False
+    labels = torch.where(chosen, ids, torch.full_like(ids, IGNORED))
+    masked = torch.where(chosen & (action < 0.8), torch.full_like(ids, mask_id), ids)
+    masked = torch.where(chosen & (action >= 0.9), random_ids, masked)
+    return masked.to(device), labels.to(device)
+
+
+def _losses(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    ids, labels = mask(batch, mask_id=head.mask_id, num_ids=head.num_ids, probability=head.probability, rng=rng)
+    where = (labels != IGNORED).nonzero().squeeze(1)  # [M]
+    hidden = encoder(ids, batch.row_lengths, batch.types)
+    logits = head(hidden[where], encoder.model.get_input_embeddings().weight).float()  # [M, V]
+    return nn.functional.cross_entropy(logits, labels[where], reduction="none"), where
+
+
+def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
+    """Cross-entropy in nats, mean over masked tokens; 0 with a gradient path when nothing was masked."""
+    losses, where = _losses(encoder, head, batch, rng)
+    return losses.sum() / max(len(where), 1)
+
+
+def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
+    """Summed loss in nats and number of masked tokens for each example, under one fixed mask for a batch."""
+    rng = torch.Generator().manual_seed(0)
+    losses, where = _losses(encoder, head, batch, rng)
+    example = batch.segment[where]
+    zeros = torch.zeros(batch.num_examples, device=losses.device)
+    return {
+        "loss_sum": zeros.index_add(0, example, losses),
+        "num_masked": zeros.index_add(0, example, torch.ones_like(losses)).long(),
+    }
+
+
+def table(kind: MaskedLM, columns: dict[str, np.ndarray]) -> pa.Table:
+    """A measurement's rows: summed loss in nats and number of masked tokens."""
+    return pa.table(
+        {
+            "row": pa.array(range(len(columns["loss_sum"])), pa.int32()),
+            "num_masked": pa.array(columns["num_masked"], pa.int32()),
+            "loss_sum": pa.array(columns["loss_sum"], pa.float32()),
+        }
+    )

@@ -1,0 +1,76 @@
+"""A model in hand: encoder, tokenizer and task heads, as trained or as pretrained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from xstilts.spec import stream_seed
+from xstilts.stage import STILTS, Recipe
+from xstilts.tasks import find
+
+from . import encoder as encoders
+from . import folders
+from .checkpoint import tensors_of
+from .kinds import KINDS
+
+
+class Model(nn.Module):
+    """An encoder with the heads of the tasks it was trained on; ``heads`` is empty for a pretrained encoder."""
+
+    def __init__(self, folder: Path, recipe: Recipe = STILTS) -> None:
+        super().__init__()
+        self.tokenizer = folders.load_tokenizer(folder)
+        self.fingerprint = folders.tokenizer_fingerprint(self.tokenizer)
+        self.encoder = encoders.load(
+            folder, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout
+        )
+        self.heads = nn.ModuleDict()
+
+    def add_heads(self, tasks: Sequence[str], recipe: Recipe, seed: int) -> None:
+        """Give every task a fresh head, initialised from the stream (seed, task, "head").
+
+        Raises:
+            ValueError: for a task of a kind that is measured and not trained on.
+        """
+        for name in tasks:
+            task = find(name)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(stream_seed(seed, name, "head"))
+                head = KINDS[task.kind.name].head(task.kind, self.encoder, self.tokenizer, recipe)
+            if head is None:
+                raise ValueError(f"{name} is a task of kind {task.kind.name}: it is measured, not trained on")
+            self.heads[_key(name)] = head
+
+    def head(self, task: str) -> Any:
+        """The head of a task that this model was trained on, or ``None`` for a kind without one."""
+        return dict(self.heads.items()).get(_key(task))
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder/encoder``, an ordinary Hugging Face folder, and the heads beside it."""
+        encoders.save(self.encoder, self.tokenizer, folder / "encoder")
+        save_file(tensors_of(self.heads), folder / "heads.safetensors")
+        (folder / "heads.json").write_text(json.dumps([_name(key) for key in self.heads]))
+
+    @classmethod
+    def load_trained(cls, folder: Path) -> Model:
+        """Read what `save` wrote."""
+        model = cls(folder / "encoder")
+        model.add_heads(json.loads((folder / "heads.json").read_text()), STILTS, seed=0)
+        model.heads.load_state_dict(load_file(folder / "heads.safetensors"))
+        return model
+
+
+def _key(task: str) -> str:
+    """A task's name as a module name, in which dots are not allowed."""
+    return task.replace(".", "|")
+
+
+def _name(key: str) -> str:
+    return key.replace("|", ".")

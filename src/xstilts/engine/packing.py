@@ -1,0 +1,207 @@
+"""Which examples each optimisation step sees, and how they become one packed row of tokens."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xstilts.spec import stream_seed
+from xstilts.stage import Budget, Mixture
+
+from .data import Tokenised
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch without padding: N sequences in one row of T tokens.
+
+    Sequences lie in the row by length, longest first, so that equal lengths are neighbours; ``starts``,
+    ``lengths`` and ``segment`` number them in the order of the examples (an example's sequences together).
+    """
+
+    ids: Tensor  # [T] int64
+    types: Tensor | None  # [T] int64 token types, for tokenizers that have them
+    row_lengths: tuple[int, ...]  # N lengths in row order
+    starts: Tensor  # [N] int64: first token of each sequence in the row
+    lengths: Tensor  # [N] int64
+    segment: Tensor  # [T] int64: the sequence of each token
+    targets: dict[str, Tensor]
+    rows: np.ndarray  # [E] the examples' row numbers
+
+    @property
+    def num_tokens(self) -> int:
+        """T, all of them real tokens."""
+        return self.ids.shape[0]
+
+    @property
+    def num_examples(self) -> int:
+        """E."""
+        return len(self.rows)
+
+
+def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.device) -> Batch:
+    """Pack the examples ``rows`` of ``data`` into one batch on ``device``."""
+    rows = np.asarray(rows, dtype=np.int64)
+    sequences: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    for row in rows:
+        ids, row_types, lengths = data.example(int(row))
+        cuts = np.cumsum(lengths)[:-1]
+        sequences += np.split(ids, cuts)
+        if row_types is not None:
+            types += np.split(row_types, cuts)
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    row_starts = np.zeros(len(order), dtype=np.int64)
+    row_starts[1:] = np.cumsum(lengths[order])[:-1]
+    starts = np.empty_like(row_starts)
+    starts[order] = row_starts
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
+
+    return Batch(
+        ids=tensor(np.concatenate([sequences[i] for i in order])),
+        types=tensor(np.concatenate([types[i] for i in order])) if types else None,
+        row_lengths=tuple(int(n) for n in lengths[order]),
+        starts=tensor(starts),
+        lengths=tensor(lengths),
+        segment=tensor(np.repeat(order, lengths[order])),
+        targets={name: tensor(values[rows]) for name, values in data.targets.items()},
+        rows=rows,
+    )
+
+
+def length_sorted_batches(num_tokens: np.ndarray, token_budget: int) -> list[np.ndarray]:
+    """Split examples of ``num_tokens`` [E] into batches of at most ``token_budget`` tokens (one example at least).
+
+    Longest first: an out-of-memory error comes at the start.
+    """
+    order = np.argsort(-num_tokens, kind="stable")
+    batches: list[np.ndarray] = []
+    start, tokens = 0, 0
+    for position, row in enumerate(order):
+        if position > start and tokens + num_tokens[row] > token_budget:
+            batches.append(order[start:position])
+            start, tokens = position, 0
+        tokens += int(num_tokens[row])
+    if len(order):
+        batches.append(order[start:])
+    return batches
+
+
+def shares(mixture: Mixture, present: Sequence[int], official: Sequence[int | None]) -> np.ndarray:
+    """Each task's share of the examples, [K] float64 summing to 1.
+
+    Sources: T5 (arXiv 1910.10683, section 3.5.2) for the cap and the temperature; jiant's task samplers.
+    ``official`` sizes fall back to the rows present where a task has no official training set.
+    """
+    if mixture.policy == "explicit":
+        weights = np.array(mixture.weights)
+    elif mixture.policy == "uniform":
+        weights = np.ones(len(mixture.tasks))
+    else:
+        use_official = mixture.sizes == "official"
+        sizes = [o if use_official and o else p for p, o in zip(present, official, strict=True)]
+        weights = np.array(sizes, dtype=np.float64)
+        if mixture.policy in ("capped", "temperature"):
+            weights = np.minimum(weights, mixture.cap)
+        if mixture.policy == "temperature":
+            weights = weights ** (1 / mixture.temperature)
+    return weights / weights.sum()
+
+
+def apportion(total: int, parts: np.ndarray) -> np.ndarray:
+    """Split ``total`` into whole numbers in proportion to ``parts`` (largest remainder; first on a tie)."""
+    exact = total * parts
+    whole = np.floor(exact).astype(np.int64)
+    missing = total - int(whole.sum())
+    whole[np.argsort(-(exact - whole), kind="stable")[:missing]] += 1
+    return whole
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The whole course of a Train stage, known before it starts: a step's number is the only cursor."""
+
+    tasks: tuple[str, ...]
+    batch_examples: tuple[int, ...]  # [K] examples in a full step of each task
+    sizes: tuple[int, ...]  # [K] rows present
+    examples: np.ndarray  # [K] examples in all
+    task_of_step: np.ndarray  # [S]
+    occurrence: np.ndarray  # [S] how many steps of that task came before
+    seed: int
+
+    @property
+    def num_steps(self) -> int:
+        """S."""
+        return len(self.task_of_step)
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers of the examples of ``step``; a pass that ends is reshuffled."""
+        task = int(self.task_of_step[step])
+        first = int(self.occurrence[step]) * self.batch_examples[task]
+        last = min(first + self.batch_examples[task], int(self.examples[task]))
+        size = self.sizes[task]
+        return np.array([_order(self.seed, self.tasks[task], at // size, size)[at % size] for at in range(first, last)])
+
+
+@functools.lru_cache(maxsize=64)
+def _order(seed: int, task: str, epoch: int, size: int) -> np.ndarray:
+    return np.random.default_rng(stream_seed(seed, task, "order", epoch)).permutation(size)
+
+
+def schedule(
+    mixture: Mixture,
+    budget: Budget,
+    seed: int,
+    *,
+    present: Sequence[int],
+    official: Sequence[int | None],
+    batch_examples: Sequence[int],
+) -> Schedule:
+    """Lay out a Train stage: one task a step, every task its share of the budget.
+
+    The last step of a task holds what is left of its examples, so that a budget in examples is met exactly.
+    An epoch is one pass over the rows present (of at most ``cap`` rows under policy *capped*).
+
+    Raises:
+        ValueError: when the budget is too small to give every task one example.
+    """
+    parts = shares(mixture, present, official)
+    batch = np.array(batch_examples, dtype=np.int64)
+    if budget.unit == "steps":
+        steps = apportion(round(budget.amount), parts)
+        examples = steps * batch
+    else:
+        cap = mixture.cap if mixture.policy == "capped" else max(present)
+        passes = sum(min(size, cap) for size in present)
+        total = round(budget.amount if budget.unit == "examples" else budget.amount * passes)
+        examples = apportion(total, parts)
+        steps = -(-examples // batch)
+    if (steps == 0).any():
+        starved = ", ".join(task for task, count in zip(mixture.tasks, steps, strict=True) if count == 0)
+        raise ValueError(f"a budget of {budget.amount:g} {budget.unit} leaves nothing for {starved}: raise the budget")
+    generator = np.random.default_rng(stream_seed(seed, "mixture"))
+    if mixture.draw == "random":
+        order = generator.choice(len(parts), size=int(steps.sum()), p=parts)
+        examples = np.bincount(order, minlength=len(parts)) * batch
+    else:
+        order = generator.permutation(np.repeat(np.arange(len(parts)), steps))
+    occurrence = np.zeros(len(order), dtype=np.int64)
+    for task in range(len(parts)):
+        occurrence[order == task] = np.arange(int((order == task).sum()))
+    return Schedule(
+        tasks=mixture.tasks,
+        batch_examples=tuple(int(b) for b in batch),
+        sizes=tuple(present),
+        examples=examples,
+        task_of_step=order,
+        occurrence=occurrence,
+        seed=seed,
+    )

@@ -1,0 +1,286 @@
+"""The one training loop: one task a step, exact resume from a step number."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xstilts.metrics.classification import accuracy, majority_share
+from xstilts.spec import stream_seed
+from xstilts.stage import Recipe, Train
+from xstilts.tasks import find
+from xstilts.tasks.task import Task
+
+from . import Context, Interrupted, checkpoint, numeric_path, start_folder
+from .data import Tokenised, tokenised
+from .evaluate import predict
+from .kinds import KINDS
+from .model import Model
+from .packing import Batch, Schedule, collate, schedule
+
+COLLAPSED_SHARE = 0.99
+_REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Member:
+    """One task of the mixture with its rows; ``dev`` is English dev data, or training rows where there is none."""
+
+    task: Task
+    rows: Tokenised
+    dev: Tokenised
+    dev_is: str
+
+
+def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
+    """Train a stage's encoder on its mixture; see `Train`, `Mixture` and `Recipe` for what each setting means.
+
+    Writes ``weights/encoder`` (an ordinary Hugging Face folder), ``weights/heads.safetensors`` and ``log.jsonl``.
+    """
+    recipe, device = stage.recipe, torch.device(context.device)
+    model = Model(start_folder(stage.start, context), recipe)
+    model.add_heads(stage.mixture.tasks, recipe, stage.seed)
+    model.to(device)
+    members = _members(stage, model, context)
+    plan = schedule(
+        stage.mixture,
+        stage.budget,
+        stage.seed,
+        present=[len(member.rows) for member in members],
+        official=[member.task.official_size for member in members],
+        batch_examples=[recipe.batch_examples_of(member.task.name) for member in members],
+    )
+    optimiser = _optimiser(model, recipe)
+    course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device))
+    first_step, started = course.step, time.monotonic()
+    checkpointed = reported = started
+
+    losses = torch.zeros(plan.num_steps, device=device)
+    losses[:first_step] = torch.tensor(course.losses, device=device)
+
+    def save() -> None:
+        course.losses = losses[: course.step].tolist()
+        _refuse_nan(course.losses, plan)
+        checkpoint.save(context.work, model, optimiser, course)
+
+    while course.step < plan.num_steps:
+        if context.stop():
+            save()
+            raise Interrupted(f"stopped at step {course.step} of {plan.num_steps}")
+        step = course.step
+        member = members[int(plan.task_of_step[step])]
+        batch = collate(member.rows, plan.rows(step), device)
+        losses[step] = _step(model, optimiser, member.task, batch, stage, step, plan.num_steps)
+        course.num_tokens.append(batch.num_tokens)
+        course.step += 1
+        if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
+            _evaluate(members, model, course, recipe, device, context.work)
+            if recipe.checkpoint == "best":
+                save()
+        now = time.monotonic()
+        if now - checkpointed >= context.checkpoint_seconds and course.step < plan.num_steps:
+            save()
+            checkpointed = time.monotonic()
+        if now - reported >= _REPORT_SECONDS:
+            reported = now
+            speed = sum(course.num_tokens[first_step:]) / (now - started)
+            loss = float(losses[step])
+            context.report({"step": course.step, "steps": plan.num_steps, "loss": loss, "tokens_per_second": speed})
+
+    seconds = time.monotonic() - started
+    course.losses = losses.tolist()
+    _refuse_nan(course.losses, plan)
+    if recipe.checkpoint == "best":
+        checkpoint.load_best(context.work, model, course)
+    model.save(out / "weights")
+    _write_log(out / "log.jsonl", plan, course, recipe)
+    result = _result(plan, members, course, recipe)
+    return result | {
+        "tokenizer_fingerprint": model.fingerprint,
+        "num_layers": model.encoder.num_layers,
+        "tokens_per_second": sum(course.num_tokens[first_step:]) / max(seconds, 1e-9),
+        "resumed_at_step": first_step,
+    }
+
+
+def _members(stage: Train, model: Model, context: Context) -> list[Member]:
+    def read(name: str, split: str) -> Tokenised | None:
+        parts = [part for part in stage.data if part.task == name and part.split == split]
+        if not parts:
+            return None
+        return tokenised(
+            parts,
+            model.tokenizer,
+            model.fingerprint,
+            max_tokens=min(stage.recipe.max_tokens_of(name), model.encoder.max_positions),
+            data_dir=context.data_dir,
+            cache_dir=context.cache_dir,
+        )
+
+    members = []
+    for name in stage.mixture.tasks:
+        rows, dev = read(name, "train"), read(name, "dev")
+        if rows is None or not len(rows):
+            raise ValueError(f"{name} has no training rows")
+        members.append(Member(find(name), rows, dev or rows, "dev" if dev else "train"))
+    return members
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW without decay on biases and normalisation weights: the parameters of one dimension."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        betas=(recipe.adam_beta1, recipe.adam_beta2),
+        eps=recipe.adam_epsilon,
+        fused=True,
+    )
+
+
+def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
+    """Linear warm-up from 0 over ``warmup_share`` of the steps, then linear decay to 0, or constant.
+
+    As transformers' ``get_linear_schedule_with_warmup``; ``step`` counts from 0.
+    """
+    num_warmup = math.ceil(recipe.warmup_share * num_steps)
+    if step < num_warmup:
+        return recipe.learning_rate * step / num_warmup
+    if recipe.decay == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
+
+
+def _step(
+    model: Model,
+    optimiser: torch.optim.AdamW,
+    task: Task,
+    batch: Batch,
+    stage: Train,
+    step: int,
+    num_steps: int,
+) -> Tensor:
+    """One optimisation step; dropout and masks are functions of (seed, step), so a resume needs no RNG state."""
+    recipe = stage.recipe
+    model.train()
+    torch.manual_seed(stream_seed(stage.seed, "dropout", step))
+    rng = torch.Generator().manual_seed(stream_seed(stage.seed, "mask", step))
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        loss = KINDS[task.kind.name].loss(model.encoder, model.head(task.name), batch, rng)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(recipe, step, num_steps)
+    optimiser.step()
+    return loss.detach()
+
+
+def _refuse_nan(losses: list[float], plan: Schedule) -> None:
+    for step, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss} at step {step} ({plan.tasks[int(plan.task_of_step[step])]}): lower the "
+                "learning rate, or take precision float32 where the encoder overflows in half precision"
+            )
+
+
+def _evaluate(
+    members: list[Member],
+    model: Model,
+    course: checkpoint.Course,
+    recipe: Recipe,
+    device: torch.device,
+    work: Path,
+) -> None:
+    """Measure every task on its first English dev rows; their unweighted mean decides which checkpoint is best."""
+    model.eval()
+    scores = {}
+    for member in members:
+        kind = member.task.kind.name
+        rows = np.arange(min(recipe.dev_examples, len(member.dev)))
+        columns = predict(
+            model,
+            model.head(member.task.name),
+            kind,
+            member.dev,
+            rows=rows,
+            precision=recipe.precision,
+            device=device,
+        )
+        scores[member.task.name] = dev_score(kind, columns) | {"on": member.dev_is, "num_examples": len(rows)}
+    course.evaluations.append({"step": course.step, "dev": scores})
+    means = [s.get("accuracy", -s.get("loss", math.inf)) for s in scores.values()]
+    mean = sum(means) / len(means)
+    if recipe.checkpoint == "best" and mean > course.best_score:
+        course.best_score = mean
+        checkpoint.save_best(work, model, course)
+
+
+def dev_score(kind: str, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Accuracy and collapse for classification, mean loss in nats for masked tokens.
+
+    *Collapsed* means that one class takes at least 99 % of the predictions while the gold labels are more
+    mixed than that: the model stayed at the majority class.
+    """
+    if kind == "mlm":
+        return {"loss": float(columns["loss_sum"].sum() / max(1, columns["num_masked"].sum()))}
+    predicted, gold = columns["scores"].argmax(1).tolist(), columns["gold"].tolist()
+    share = majority_share(gold)
+    return {
+        "accuracy": accuracy(predicted, gold),
+        "majority_share": share,
+        "collapsed": majority_share(predicted) >= COLLAPSED_SHARE > share,
+    }
+
+
+def _result(plan: Schedule, members: list[Member], course: checkpoint.Course, recipe: Recipe) -> dict[str, Any]:
+    best_step = int(course.best.rpartition("-")[2]) if course.best else course.step
+    chosen = next(e for e in course.evaluations if e["step"] == best_step)
+    tokens = np.array(course.num_tokens)
+    tasks = {}
+    for number, member in enumerate(members):
+        steps = plan.task_of_step == number
+        tasks[member.task.name] = {
+            "steps": int(steps.sum()),
+            "examples": int(plan.examples[number]),
+            "tokens": int(tokens[steps].sum()),
+            "rows_present": len(member.rows),
+            "dev": chosen["dev"][member.task.name],
+        }
+    return {
+        "steps": plan.num_steps,
+        "examples": int(plan.examples.sum()),
+        "tokens": int(tokens.sum()),
+        "final_loss": course.losses[-1],
+        "checkpoint_step": best_step,
+        "collapsed": any(task["dev"].get("collapsed", False) for task in tasks.values()),
+        "tasks": tasks,
+    }
+
+
+def _write_log(path: Path, plan: Schedule, course: checkpoint.Course, recipe: Recipe) -> None:
+    """One JSON line a step and one a dev evaluation; no wall times, so that a resumed run writes the same bytes."""
+    with path.open("w") as log:
+        for step, (loss, num_tokens) in enumerate(zip(course.losses, course.num_tokens, strict=True)):
+            line = {
+                "step": step,
+                "task": plan.tasks[int(plan.task_of_step[step])],
+                "loss": loss,
+                "learning_rate": learning_rate(recipe, step, plan.num_steps),
+                "tokens": num_tokens,
+            }
+            log.write(json.dumps(line) + "\n")
+        for evaluation in course.evaluations:
+            log.write(json.dumps(evaluation) + "\n")

@@ -1,0 +1,311 @@
+"""A plan and its records -> one tidy row for every score."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xstilts.spec import canonical_json, digest
+from xstilts.store import Store
+from xstilts.tasks import benchmarks, find
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Document = Mapping[str, Any]
+
+_STAGE_COLUMNS = {
+    "study": "string",
+    "stage": "string",
+    "model": "string",
+    "encoder": "string",
+    "encoder_content": "string",
+    "tokenizer": "string",
+    "base": "string",
+    "start": "string",
+    "k": "int16",
+    "tasks": "string",
+    "mlm": "string",
+    "policy": "string",
+    "budget": "string",
+    "recipe": "string",
+    "seed": "int64",
+    "target": "string",
+    "target_seed": "int64",
+    "task": "string",
+    "language": "string",
+    "split": "string",
+    "num_layers": "int16",
+    "metric": "string",
+    "metric_version": "int16",
+    "collapsed": "bool",
+    "protocol": "string",
+    "numeric_path": "string",
+    "train_numeric_path": "string",
+    "data_content": "string",
+}
+_VALUE_COLUMNS = {
+    "layer": "int16",
+    "pooling": "string",
+    "direction": "string",
+    "value": "float64",
+    "num_examples": "int32",
+    "num_ties": "int32",
+}
+COLUMNS = (*_STAGE_COLUMNS, *_VALUE_COLUMNS, "profiles")
+"""The columns of `rows`.
+
+``model`` is the id of the last Train, or of the encoder. ``start`` says what came before the first
+intermediate stage: stages of masked language modelling alone, or nothing; ``base`` is the id of that model,
+the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling,
+``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
+they were mixed with. ``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without
+any: no choice that they stand for reaches such a cell. ``target`` and ``target_seed`` are those of the scored
+task's own training, where the chain ends with it. ``recipe`` is a digest of how the intermediate and target
+stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the chain stayed at the
+majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the measurement,
+``train_numeric_path`` that of the chain. ``value`` is an unrounded fraction; ``profiles`` names the protocol
+profiles that this row is a cell of.
+"""
+
+
+class Chain(NamedTuple):
+    """What the stages before a measurement were."""
+
+    encoder: Document
+    trains: tuple[tuple[str, Document], ...]  # (id, declaration), first trained first
+
+    @property
+    def encoder_id(self) -> str:
+        """The encoder's id."""
+        return f"{self.encoder['kind']}-{digest(canonical_json(self.encoder))}"
+
+    @property
+    def model(self) -> str:
+        """The id of the model that was measured."""
+        return self.trains[-1][0] if self.trains else self.encoder_id
+
+
+def leaves(plan: Document) -> Iterator[tuple[str, Document]]:
+    """The measurements of a plan, ``(id, declaration)``, in its order."""
+    for id in plan["leaves"]:
+        yield id, plan["stages"][id]["declaration"]
+
+
+def chain(plan: Document, declaration: Document) -> Chain:
+    """Follow a measurement's model back to its encoder, through the declarations of a plan."""
+    trains: list[tuple[str, Document]] = []
+    model = declaration["model"]
+    while "stage" in model:
+        train = plan["stages"][model["stage"]]["declaration"]
+        trains.insert(0, (model["stage"], train))
+        model = train["start"]
+    return Chain(model, tuple(trains))
+
+
+def missing(store: Store, plan: Document) -> list[tuple[str, str]]:
+    """The stages that a report lacks, ``(id, label)`` in the plan's order.
+
+    These are the measurements that are not done and the stages they wait for; a Train that is not here but
+    whose measurements are (as after an import of records) is not missing.
+    """
+    lacking: set[str] = set()
+    waiting = [id for id in plan["leaves"]]
+    while waiting:
+        id = waiting.pop()
+        if id not in lacking and not store.exists(id):
+            lacking.add(id)
+            waiting.extend(plan["stages"][id]["inputs"])
+    return [(id, stage.get("label", "")) for id, stage in plan["stages"].items() if id in lacking]
+
+
+def unscored(store: Store, plan: Document, table: pa.Table) -> list[tuple[str, str]]:
+    """The measurements that are done but have no row in ``table``, since they have no score: ``(id, label)``."""
+    scored = set(table["stage"].unique().to_pylist())
+    lacking = (id for id in plan["leaves"] if id not in scored and store.exists(id))
+    return [(id, plan["stages"][id].get("label", "")) for id in lacking]
+
+
+def rows(store: Store, plan: Document) -> pa.Table:
+    """Join a plan's records and scores into one table with the columns `COLUMNS`.
+
+    A stage that is not done makes no row. Of a metric's versions the latest one is taken.
+
+    Raises:
+        ValueError: when a record is broken, or names a task that is not known.
+    """
+    import pyarrow as pa
+
+    record_of = functools.cache(store.record)
+    stages: dict[str, list[Any]] = {name: [] for name in _STAGE_COLUMNS}
+    values: dict[str, list[Any]] = {name: [] for name in (*_VALUE_COLUMNS, "profiles")}
+    counts: list[int] = []
+    for id, declaration in leaves(plan):
+        if not store.exists(id):
+            continue
+        facts: dict[str, Any] | None = None
+        for document in _latest(store.scores(id).values()):
+            facts = facts or _facts(store, plan, id, declaration, record_of)
+            facts |= {"metric": document["metric"], "metric_version": document["version"]}
+            for name, column in stages.items():
+                column.append(facts[name])
+            profiles = _profiles(
+                facts["task"], facts["language"], facts["split"], facts["num_layers"], facts["metric"],
+                (facts["target"] or facts["tasks"]).rpartition(">")[2],
+            )  # fmt: skip
+            counts.append(len(document["values"]))
+            for value in document["values"]:
+                for name in _VALUE_COLUMNS:
+                    values[name].append(value.get(name))
+                cell = (value.get("layer"), value.get("pooling"), value.get("direction"))
+                values["profiles"].append(profiles.get(cell, ""))
+    repeat = _repeated(counts)
+    arrays = [pa.array(stages[name], _type(kind)).take(repeat) for name, kind in _STAGE_COLUMNS.items()]
+    arrays += [pa.array(values[name], _type(kind)) for name, kind in _VALUE_COLUMNS.items()]
+    return pa.table([*arrays, pa.array(values["profiles"], pa.string())], names=list(COLUMNS))
+
+
+def write(table: pa.Table, folder: Path) -> list[Path]:
+    """Write the rows as ``rows.parquet`` and ``rows.csv``."""
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    parquet, csv = folder / "rows.parquet", folder / "rows.csv"
+    pyarrow.parquet.write_table(table, parquet, compression="zstd")
+    pyarrow.csv.write_csv(table, csv)
+    return [parquet, csv]
+
+
+def _type(kind: str) -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.type_for_alias(kind)
+
+
+def _repeated(counts: Sequence[int]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.array(np.repeat(np.arange(len(counts)), counts))
+
+
+def _latest(documents: Any) -> list[Document]:
+    latest: dict[str, Document] = {}
+    for document in sorted(documents, key=lambda document: (document["metric"], document["version"])):
+        latest[document["metric"]] = document
+    return list(latest.values())
+
+
+def _facts(store: Store, plan: Document, id: str, declaration: Document, record_of: Any) -> dict[str, Any]:
+    record = record_of(id)
+    steps = chain(plan, declaration)
+    trained = [record_of(train) for train, _ in steps.trains if store.exists(train)]
+    paths = dict.fromkeys(other["environment"]["numeric_path"] for other in trained)
+    tiny = steps.encoder.get("tiny")
+    return training(steps, declaration["task"]) | {
+        "study": plan["study"],
+        "stage": id,
+        "model": steps.model,
+        "encoder": record["names"].get("encoder", ""),
+        "encoder_content": steps.encoder["content"] + (f" tiny {digest(canonical_json(tiny))[:8]}" if tiny else ""),
+        "tokenizer": record["result"]["tokenizer_fingerprint"],
+        "task": declaration["task"],
+        "language": declaration["language"],
+        "split": declaration["split"],
+        "num_layers": record["result"]["num_layers"],
+        "collapsed": any(other["result"].get("collapsed", False) for other in trained),
+        "protocol": _protocol(declaration),
+        "numeric_path": record["environment"]["numeric_path"],
+        "train_numeric_path": ";".join(paths),
+        "data_content": "+".join(data["content"] for data in declaration["data"]),
+    }
+
+
+def training(steps: Chain, task: str) -> dict[str, Any]:
+    """Split a chain into what it starts from, its intermediate stages and the target task's own training."""
+    ids = [steps.encoder_id, *(id for id, _ in steps.trains)]
+    trains = [declaration for _, declaration in steps.trains]
+    begin = 0
+    while begin < len(trains) and all(map(_is_mlm, trains[begin]["mixture"]["tasks"])):
+        begin += 1
+    target = trains[-1] if len(trains) > begin and _is_target(task, trains[-1]["mixture"]["tasks"]) else None
+    stages = trains[begin : len(trains) - (target is not None)]
+    mixtures = [train["mixture"]["tasks"] for train in stages]
+    names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]
+    how = [
+        {"recipe": train["recipe"]}
+        | {"mixture": {key: value for key, value in train["mixture"].items() if key not in ("tasks", "weights")}}
+        for train in trains[begin:]
+    ]
+    return {
+        "base": ids[begin],
+        "start": " > ".join(
+            f"{'+'.join(train['mixture']['tasks'])} ({_budget(train)}, seed {train['seed']})"
+            for train in trains[:begin]
+        ),
+        "k": len({name for stage in names for name in stage}),
+        "tasks": ">".join("+".join(stage) for stage in names if stage),
+        "mlm": "+".join(sorted({name for mixture in mixtures for name in mixture if _is_mlm(name)})),
+        "policy": " > ".join(map(_policy, stages)),
+        "budget": " > ".join(map(_budget, stages)),
+        "recipe": digest(canonical_json(how))[:8] if how else "",
+        "seed": stages[-1]["seed"] if stages else None,
+        "target": "+".join(target["mixture"]["tasks"]) if target else "",
+        "target_seed": target["seed"] if target else None,
+    }
+
+
+def _budget(train: Document) -> str:
+    amount, unit = train["budget"]["amount"], train["budget"]["unit"]
+    return f"{amount:g} {unit.removesuffix('s') if amount == 1 else unit}"
+
+
+def _policy(train: Document) -> str:
+    mixture = train["mixture"]
+    detail = {
+        "capped": f" at {mixture['cap']}",
+        "temperature": f" {mixture['temperature']:g}, cap {mixture['cap']}",
+        "explicit": f" {':'.join(f'{weight:g}' for weight in mixture['weights'])}",
+    }.get(mixture["policy"], "")
+    sized = mixture["policy"] in ("proportional", "capped", "temperature")
+    return f"{mixture['policy']}{detail}" + (f", {mixture['sizes']} sizes" if sized else "")
+
+
+@functools.cache
+def _is_mlm(task: str) -> bool:
+    return find(task).kind.name == "mlm"
+
+
+def _is_target(task: str, mixture: Sequence[str]) -> bool:
+    """Whether the last training is the scored task's own: all it trains on is that task's training source."""
+    declared = find(task)
+    if declared.kind.name == "embed":
+        return False
+    wanted = {task, declared.trained_by}
+    return all(name in wanted or find(name).slice_of in wanted for name in mixture)
+
+
+def _protocol(declaration: Document) -> str:
+    threads = declaration["num_threads"]
+    parts = [f"{declaration['max_tokens']} tokens", declaration["precision"]]
+    parts.append(f"{threads} thread{'s' * (threads > 1)}")
+    if prefix := (declaration["views"] or {}).get("prefix"):
+        parts.append(f"prefix {prefix!r}")
+    return ", ".join(parts)
+
+
+@functools.cache
+def _profiles(
+    task: str, language: str, split: str, num_layers: int, metric: str, trained: str
+) -> dict[tuple[int | None, str | None, str | None], str]:
+    """The names of the profiles, ``;`` between them, by the cell (layer, pooling, direction) they read."""
+    names: dict[tuple[int | None, str | None, str | None], list[str]] = {}
+    for profile in benchmarks.PROFILES.values():
+        if (profile.task, profile.split, profile.metric) != (task, split, metric):
+            continue
+        if language in profile.languages and profile.trained_by in (None, trained):
+            layer, _ = benchmarks.layer_for(profile, num_layers)
+            names.setdefault((layer, profile.pooling, profile.direction), []).append(profile.name)
+    return {cell: ";".join(found) for cell, found in names.items()}

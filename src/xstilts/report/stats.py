@@ -1,0 +1,342 @@
+"""From rows to runs, averages over languages and intervals over runs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xstilts.spec import canonical_json
+from xstilts.tasks import benchmarks, find
+
+from .rows import Document, chain, leaves, training
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONFIDENCE = 0.95
+REFERENCE_PROFILE = "xtreme-2020"
+"""The profile whose layer, pooling and direction are read for a retrieval task that no profile covers."""
+
+Where = tuple[int | None, str | None, str | None]  # layer, pooling, direction
+
+
+class Summary(NamedTuple):
+    """Mean of independent runs with its two-sided Student-t interval; ``None`` where there is none."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    num_runs: int
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and 95 % t interval over runs (subsets x seeds); no interval for fewer than two, no mean for none.
+
+    The t interval is taken since a percentile bootstrap of five values covers 83 % where 95 % is meant.
+    """
+    if not values:
+        return Summary(None, None, None, 0)
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return Summary(mean, None, None, 1)
+    from scipy.stats import t
+
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+    return Summary(mean, mean - half, mean + half, len(values))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured model: a subset of intermediate tasks under one seed, or the base model."""
+
+    model: str
+    k: int
+    tasks: str
+    mlm: str
+    policy: str
+    budget: str
+    recipe: str
+    train_numeric_path: str
+    seed: int | None
+    target: str
+    target_seed: int | None
+    collapsed: bool
+
+    @property
+    def name(self) -> str:
+        """Its tasks, a dagger when a stage of it collapsed."""
+        parts = [self.tasks or "none", *([f"with {self.mlm}"] if self.mlm else [])]
+        parts += [f"then {self.target}"] if self.target else []
+        return " ".join(parts) + (" †" if self.collapsed else "")
+
+
+_SORT = ("k", "policy", "budget", "recipe", "mlm")
+_ORDER = (
+    "k",
+    "tasks",
+    "mlm",
+    "policy",
+    "budget",
+    "recipe",
+    "train_numeric_path",
+    "seed",
+    "target",
+    "target_seed",
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Numbers that may stand in one table: one task and split, one base model, one way of measuring.
+
+    Attributes:
+        key: the columns that are one value in the whole section.
+        num_layers: the encoder's number of layers.
+        runs: its models, smallest k first.
+        languages: those planned for every one of its models, in the plan's order.
+        cells: value by run, place and language.
+        planned: number of models planned, by k, policy, budget, recipe and mlm.
+        num_examples: answers scored in all cells together.
+        num_ties: those of them that the order of equally near candidates decided.
+    """
+
+    key: Mapping[str, Any]
+    num_layers: int
+    runs: tuple[Run, ...]
+    languages: tuple[str, ...]
+    cells: Mapping[tuple[str, Where], Mapping[str, float]] = field(repr=False)
+    planned: Mapping[tuple[Any, ...], int]
+    num_examples: int
+    num_ties: int
+
+    def scores(self, run: Run, where: Where) -> Mapping[str, float]:
+        """A run's value by language at a layer, pooling and direction; empty when not measured there."""
+        return self.cells.get((run.model, where), {})
+
+    def mean(self, run: Run, where: Where, languages: Sequence[str]) -> float | None:
+        """The mean over languages, ``None`` unless every one of them has a value."""
+        return benchmarks.average(self.scores(run, where), languages) if languages else None
+
+    @property
+    def bases(self) -> tuple[Run, ...]:
+        """The runs at k = 0 without mixed-in masked language modelling."""
+        return tuple(run for run in self.runs if not run.k and not run.mlm)
+
+
+SECTION_KEY = (
+    "study", "task", "split", "metric", "metric_version", "encoder_content", "tokenizer", "base", "start",
+    "protocol", "numeric_path",
+)  # fmt: skip
+
+
+def sections(table: pa.Table, plan: Document) -> list[Section]:
+    """Group the rows of a study so that nothing is compared that must not be, in the plan's order.
+
+    Two numeric paths, ways of measuring, base models or metric versions are two sections.
+
+    Raises:
+        ValueError: when a cell has two values: two measurements of the same thing, or data of two contents.
+    """
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    names = (*SECTION_KEY, *Run.__dataclass_fields__, "encoder", "num_layers", "language", "data_content")
+    wheres = list(zip(*(table[name].to_pylist() for name in ("layer", "pooling", "direction")), strict=True))
+    languages, values = table["language"].to_pylist(), table["value"].to_pylist()
+    examples, ties = table["num_examples"].to_pylist(), table["num_ties"].to_pylist()
+    for start, stop in _stages(table):
+        facts = {name: table[name][start].as_py() for name in names}
+        key = tuple(facts[name] for name in SECTION_KEY)
+        group = groups.setdefault(key, {"facts": facts, "runs": {}, "cells": {}, "contents": {}, "counts": [0, 0]})
+        content = group["contents"].setdefault(facts["language"], facts["data_content"])
+        if content != facts["data_content"]:
+            raise ValueError(
+                f"{facts['task']}/{facts['split']} {facts['language']} was measured on two contents of "
+                f"its data, {content[:12]} and {facts['data_content'][:12]}: they cannot stand in one column"
+            )
+        group["runs"][facts["model"]] = Run(**{name: facts[name] for name in Run.__dataclass_fields__})
+        for at in range(start, stop):
+            cell = group["cells"].setdefault((facts["model"], wheres[at]), {})
+            if languages[at] in cell:
+                raise ValueError(
+                    f"two values for {facts['task']}/{facts['split']} {languages[at]} of the model "
+                    f"{facts['model']} at {wheres[at]}: expected one measurement"
+                )
+            cell[languages[at]] = values[at]
+            group["counts"][0] += examples[at]
+            group["counts"][1] += ties[at] or 0
+    found = []
+    for key, group in groups.items():
+        keyed = dict(zip(SECTION_KEY, key, strict=True)) | {"encoder": group["facts"]["encoder"]}
+        common, planned = _planned(plan, keyed["task"], keyed["split"], keyed["base"])
+        runs = tuple(sorted(group["runs"].values(), key=_order))
+        found.append(
+            Section(keyed, group["facts"]["num_layers"], runs, common, group["cells"], planned, *group["counts"])
+        )
+    return found
+
+
+def _order(run: Run) -> tuple[Any, ...]:
+    values = (getattr(run, name) for name in _ORDER)
+    return (*(-1 if value is None else value for value in values), run.model)
+
+
+def _stages(table: pa.Table) -> Iterator[tuple[int, int]]:
+    """The bounds of each score document's rows, which follow one another with one stage and metric."""
+    import numpy as np
+
+    change = np.zeros(table.num_rows, dtype=bool)
+    for name in ("stage", "metric"):
+        codes = table[name].combine_chunks().dictionary_encode()
+        change |= np.diff(codes.indices.to_numpy(), prepend=-1) != 0
+    starts = np.flatnonzero(change).tolist()
+    yield from zip(starts, [*starts[1:], table.num_rows], strict=True)
+
+
+def _planned(plan: Document, task: str, split: str, base: str) -> tuple[tuple[str, ...], dict[tuple[Any, ...], int]]:
+    """The languages planned for every model on a base, in the plan's order, and the models by sort."""
+    wanted: dict[str, tuple[Any, dict[str, None]]] = {}
+    for _, leaf in leaves(plan):
+        if (leaf["task"], leaf["split"]) != (task, split):
+            continue
+        key = canonical_json(leaf["model"])
+        if key not in wanted:
+            wanted[key] = (training(chain(plan, leaf), task), {})
+        wanted[key][1][leaf["language"]] = None
+    models = [(facts, languages) for facts, languages in wanted.values() if facts["base"] == base]
+    counts = Counter(tuple(facts[name] for name in _SORT) for facts, _ in models)
+    common = (code for code in models[0][1] if all(code in languages for _, languages in models))
+    return tuple(common), counts
+
+
+@dataclass(frozen=True)
+class View:
+    """Which cell of a measurement a table reads, and the languages it averages.
+
+    Attributes:
+        names: the profiles that read exactly this cell; empty when none covers the task.
+        layer: index of the hidden state, 0 for the embeddings; ``None`` where there are no layers.
+        pooling: how a sentence vector is made of token states.
+        direction: which side asks.
+        languages: the languages averaged: the profile's, as far as the study measured them in every run.
+        official: the languages of the profile's own average.
+        scaled: whether the layer is a published one scaled to another depth.
+    """
+
+    names: tuple[str, ...]
+    layer: int | None
+    pooling: str | None
+    direction: str | None
+    languages: tuple[str, ...]
+    official: tuple[str, ...]
+    scaled: bool
+
+    @property
+    def where(self) -> Where:
+        """Layer, pooling and direction."""
+        return (self.layer, self.pooling, self.direction)
+
+    def at(self, layer: int | None) -> Where:
+        """The same pooling and direction at another layer."""
+        return (layer, self.pooling, self.direction)
+
+
+def views(section: Section) -> list[View]:
+    """The cells to report: one for each different cell of the profiles of the section's task.
+
+    A retrieval task without a profile is read at the cell of `REFERENCE_PROFILE`, over all languages.
+    """
+    task, split, metric = (section.key[name] for name in ("task", "split", "metric"))
+    if find(task).kind.name != "embed":
+        return [View((), None, None, None, section.languages, section.languages, False)]
+    profiles = [p for p in benchmarks.PROFILES.values() if (p.task, p.split, p.metric) == (task, split, metric)]
+    named = bool(profiles)
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for profile in profiles or [benchmarks.profile(REFERENCE_PROFILE)]:
+        layer, scaled = benchmarks.layer_for(profile, section.num_layers)
+        official = profile.languages if named else section.languages
+        key = (layer, profile.pooling, profile.direction, official, named and scaled)
+        found.setdefault(key, []).append(profile.name)
+    return [
+        View(
+            tuple(names) if named else (),
+            layer,
+            pooling,
+            direction,
+            tuple(code for code in official if code in section.languages),
+            official,
+            scaled,
+        )
+        for (layer, pooling, direction, official, scaled), names in found.items()
+    ]
+
+
+def selected_layers(num_layers: int, *extra: int) -> list[int]:
+    """The layers at 25, 50 and 75 % of the depth (halves upwards), the last one, and ``extra``."""
+    quarters = {max(1, (2 * part * num_layers + 4) // 8) for part in (1, 2, 3, 4)}
+    return sorted(quarters | set(extra))
+
+
+@dataclass(frozen=True)
+class Series:
+    """Runs that differ in tasks and seed alone, so that a mean over them means something.
+
+    The base runs belong to every series of a section.
+    """
+
+    runs: tuple[Run, ...]
+    policy: str = ""
+    budget: str = ""
+    recipe: str = ""
+    mlm: str = ""
+    train_numeric_path: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its runs share, in words."""
+        parts = [f"{self.budget} in all" if self.budget.endswith(("examples", "steps")) else self.budget]
+        parts += [f"mixing {self.policy}", f"recipe {self.recipe}", f"trained on {self.train_numeric_path}"]
+        parts += [f"with {self.mlm}"] if self.mlm else []
+        return ", ".join(parts) if self.policy else "no intermediate training"
+
+    def planned(self, section: Section, k: int) -> int:
+        """How many of its runs the plan asks for at ``k``."""
+        if not k:
+            return sum(count for key, count in section.planned.items() if not key[0] and not key[-1])
+        return section.planned.get((k, self.policy, self.budget, self.recipe, self.mlm), 0)
+
+    def by_k(self) -> dict[int, tuple[Run, ...]]:
+        """Its runs by k, smallest first."""
+        return {k: tuple(run for run in self.runs if run.k == k) for k in sorted({run.k for run in self.runs})}
+
+
+def series(section: Section) -> list[Series]:
+    """Split a section's runs into series, in their order; there is one of base runs alone if no other."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    bases = section.bases
+    for run in section.runs:
+        if run not in bases:
+            key = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path)
+            groups.setdefault(key, []).append(run)
+    if not groups:
+        return [Series(bases)]
+    return [Series((*bases, *runs), *key) for key, runs in groups.items()]
+
+
+def values_at(
+    section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str], collapsed: bool = True
+) -> list[float]:
+    """The averages of those runs that have one, without the collapsed ones unless ``collapsed``."""
+    means = ((run, section.mean(run, where, languages)) for run in runs)
+    return [mean for run, mean in means if mean is not None and (collapsed or not run.collapsed)]
+
+
+def delta(section: Section, run: Run, where: Where, languages: Sequence[str]) -> float | None:
+    """A run's average less that of k = 0 there, ``None`` for a base run or where either is lacking."""
+    bases = section.bases
+    if run in bases or not bases:
+        return None
+    mean, base = section.mean(run, where, languages), values_at(section, bases, where, languages)
+    return None if mean is None or len(base) < len(bases) else mean - math.fsum(base) / len(base)

@@ -1,0 +1,467 @@
+"""Walks a plan: skips what is done, runs what is ready, blocks what a failure blocks; one process per device slot."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from . import __version__
+from .spec import digest
+from .stage import Evaluate, Stage, Train, root
+from .store import Store
+from .study import Plan, Todo, label
+
+KEEP = ("all", "none")
+_MAX_STAGES_PER_WORKER = 500
+_BUSY_SECONDS = 0.5
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how stages run; none of it changes a number.
+
+    Attributes:
+        devices: one worker process for each entry: ``("cpu", "cpu")`` is two on the CPU.
+        keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
+        study_file: a user's study file, imported by every worker for the tasks it declares.
+        perform: ``module:function`` that does a stage; another one only in tests of the graph.
+    """
+
+    data_dir: Path | None
+    cache_dir: Path
+    devices: tuple[str, ...] = ("cpu",)
+    checkpoint_seconds: float = 120.0
+    keep: str = "all"
+    study_file: Path | None = None
+    perform: str = "xstilts.engine:perform"
+
+
+@dataclass
+class Outcome:
+    """What a run did: ids done now, ids found done, failures with their log, and what they blocked."""
+
+    done: list[str] = field(default_factory=list)
+    found: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every leaf exists, 1 after a failure, 130 when stopped by Ctrl-C."""
+        return 130 if self.interrupted else 1 if self.failed else 0
+
+
+class View(Protocol):
+    """Shows a run to a person; every call comes from the driver's thread."""
+
+    def begin(self, plan: Plan, todo: dict[str, Todo], settings: Settings) -> None:
+        """The run starts."""
+
+    def started(self, slot: int, stage: Stage) -> None:
+        """A stage starts on a slot."""
+
+    def progress(self, slot: int, stage: Stage, progress: dict[str, Any]) -> None:
+        """A stage moves on: ``step``, ``steps``, ``loss``, ``tokens_per_second`` as far as known."""
+
+    def ended(self, slot: int, stage: Stage, how: str, note: str) -> None:
+        """A stage is ``done``, ``failed``, ``busy`` elsewhere or ``interrupted``."""
+
+    def tick(self) -> None:
+        """Time passed."""
+
+    def stopping(self) -> None:
+        """The user asked to stop."""
+
+    def end(self, outcome: Outcome) -> None:
+        """The run is over."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    slot: int
+    device: str
+    process: Any
+    pipe: Connection
+    stage: Stage | None = None
+    model: str = ""
+    num_stages: int = 0
+
+
+def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
+    """Do what a plan still lacks; see `Settings`.
+
+    A stage that fails leaves its log in the store and blocks its descendants only. The first Ctrl-C lets
+    every worker write a checkpoint and stop; a second one ends them at once. Running again goes on.
+    """
+    todo = plan.todo(store.exists, store.usable)
+    outcome = Outcome(found=len(plan.stages) - len(todo))
+    view.begin(plan, todo, settings)
+    if todo:
+        with _signals() as interrupts:
+            _Driver(plan, store, settings, view, todo, outcome, interrupts).run()
+    view.end(outcome)
+    return outcome
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of raising in the middle of something."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {
+        number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Driver:
+    """The state of one run: what waits, what runs where, what came out."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        settings: Settings,
+        view: View,
+        todo: dict[str, Todo],
+        outcome: Outcome,
+        interrupts: list[int],
+    ) -> None:
+        self.plan, self.store, self.settings, self.view = plan, store, settings, view
+        self.todo, self.outcome, self.interrupts = dict(todo), outcome, interrupts
+        self.dependents = plan.dependents()
+        self.unfinished = dict(todo)  # ids not yet done, failed or blocked
+        self.not_before: dict[str, float] = {}
+        self.context = multiprocessing.get_context("spawn")
+        self.stop = self.context.Event()
+        self.code = code_state()
+        self.workers: list[_Worker] = []
+
+    def run(self) -> None:
+        """Keep every slot busy until nothing is left, or until told to stop."""
+        self.workers = [
+            self._spawn(slot, device) for slot, device in enumerate(self.settings.devices[: len(self.todo)])
+        ]
+        try:
+            while True:
+                if self.interrupts and not self.stop.is_set():
+                    self.outcome.interrupted = True
+                    self.stop.set()
+                    self.view.stopping()
+                if not self.stop.is_set():
+                    self._assign()
+                running = [worker for worker in self.workers if worker.stage is not None]
+                if not running and (self.stop.is_set() or not self.unfinished):
+                    return
+                if len(self.interrupts) > 1:
+                    return
+                pipes = {worker.pipe: worker for worker in self.workers}
+                sentinels = {worker.process.sentinel: worker for worker in running}
+                for ready in wait([*pipes, *sentinels], timeout=_POLL_SECONDS):
+                    worker = pipes.get(ready) or sentinels[ready]  # type: ignore[call-overload]
+                    self._listen(worker)
+                self.view.tick()
+        finally:
+            self._close()
+
+    def _spawn(self, slot: int, device: str) -> _Worker:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(
+            target=_worker,
+            args=(theirs, self.store.root, self.settings, device, self.code, self.stop),
+            daemon=True,
+        )
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches the driver only
+        try:
+            process.start()
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)
+        theirs.close()
+        return _Worker(slot, device, process, ours)
+
+    def _assign(self) -> None:
+        for worker in self.workers:
+            if worker.stage is None and (stage := self._next(worker)) is not None:
+                worker.stage = stage
+                worker.model = _model_id(stage)
+                self.view.started(worker.slot, stage)
+                worker.pipe.send((stage, self.todo[stage.id]))
+
+    def _next(self, worker: _Worker) -> Stage | None:
+        """A ready stage: one whose model this worker has loaded, else the first in plan order."""
+        taken = {other.stage.id for other in self.workers if other.stage is not None}
+        now = time.monotonic()
+        first = None
+        for id in self.unfinished:
+            stage = self.plan.stages[id]
+            if id in taken or self.not_before.get(id, 0.0) > now:
+                continue
+            if any(other.id in self.unfinished for other in stage.inputs):
+                continue
+            if _model_id(stage) == worker.model:
+                return stage
+            first = first or stage
+        return first
+
+    def _listen(self, worker: _Worker) -> None:
+        """Take a worker's messages; a worker that is gone without its last word has failed its stage."""
+        try:
+            while worker.pipe.poll():
+                kind, *rest = worker.pipe.recv()
+                if kind == "progress":
+                    if worker.stage is not None:
+                        self.view.progress(worker.slot, worker.stage, rest[0])
+                else:
+                    self._ended(worker, kind, rest[0])
+                    return
+        except (EOFError, OSError):
+            pass
+        if worker.process.is_alive():
+            return
+        if worker.stage is None:
+            self._replace(worker)
+        else:
+            code = worker.process.exitcode
+            died = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+            text = f"the worker process died ({died}); out of memory, or killed from outside"
+            log = self.store.write_failure(worker.stage.id, label(worker.stage), text)
+            self._ended(worker, "failed", f"{text}; log: {log}")
+
+    def _ended(self, worker: _Worker, how: str, note: str) -> None:
+        stage = worker.stage
+        assert stage is not None
+        worker.stage = None
+        worker.num_stages += 1
+        self.view.ended(worker.slot, stage, how, note)
+        if how == "busy":
+            self.not_before[stage.id] = time.monotonic() + _BUSY_SECONDS
+        elif how == "done":
+            del self.unfinished[stage.id]
+            self.outcome.done.append(stage.id)
+            self._retain(stage)
+        elif how == "failed":
+            self.outcome.failed[stage.id] = note
+            self._block(stage.id)
+        if how == "failed" or worker.num_stages >= _MAX_STAGES_PER_WORKER:
+            self._replace(worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        self._end(worker)
+        self.workers.remove(worker)
+        if self.unfinished and not self.stop.is_set():
+            self.workers.append(self._spawn(worker.slot, worker.device))
+
+    def _block(self, id: str) -> None:
+        del self.unfinished[id]
+        for other in self.dependents[id]:
+            if other in self.unfinished:
+                self._block(other)
+                self.outcome.blocked.append(other)
+
+    def _retain(self, stage: Stage) -> None:
+        """Drop weights that nothing in the plan will read again, if so asked."""
+        if self.settings.keep != "none":
+            return
+        for other in stage.inputs:
+            if all(self.store.exists(id) and id not in self.unfinished for id in self.dependents[other.id]):
+                self.store.drop(other.id, "every stage of the plan that reads them is done (keep none)")
+
+    def _end(self, worker: _Worker) -> None:
+        with contextlib.suppress(OSError):
+            worker.pipe.send(None)
+        worker.process.join(0.0 if worker.stage is not None else 5.0)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.pipe.close()
+
+    def _close(self) -> None:
+        for worker in self.workers:
+            self._end(worker)
+
+
+def _model_id(stage: Stage) -> str:
+    return stage.model.id if isinstance(stage, Evaluate) else stage.id
+
+
+def code_state() -> dict[str, str]:
+    """Version of the package, and commit and digest of uncommitted changes when it runs from a checkout."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    state = {"xstilts": __version__}
+    listed = git("ls-files", "--error-unmatch", str(folder / "run.py"))
+    commit = git("rev-parse", "HEAD") if listed else None
+    if commit:
+        changes = git("diff", "HEAD", "--", str(folder)) or ""
+        state |= {"commit": commit.strip(), "uncommitted_changes": digest(changes) if changes else ""}
+    return state
+
+
+def _worker(
+    pipe: Connection, store_root: Path, settings: Settings, device: str, code: dict[str, str], stop: Any
+) -> None:
+    """A worker process: does stages until it is told to end or the driver is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_driver() -> None:
+        parent.join()
+        os._exit(3)
+
+    threading.Thread(target=end_with_driver, daemon=True).start()
+    if settings.study_file is not None:
+        load_study_file(settings.study_file)
+    module, _, name = settings.perform.partition(":")
+    store = Store.open(store_root)
+    while True:
+        try:
+            message = pipe.recv()
+        except (EOFError, OSError):
+            return
+        if message is None:
+            return
+        stage, todo = message
+        perform = getattr(importlib.import_module(module), name)
+        pipe.send(_attempt(stage, todo, store, settings, device, code, stop, perform, pipe))
+
+
+def _attempt(
+    stage: Stage,
+    todo: Todo,
+    store: Store,
+    settings: Settings,
+    device: str,
+    code: dict[str, str],
+    stop: Any,
+    perform: Callable[..., dict[str, Any]],
+    pipe: Connection,
+) -> tuple[str, str]:
+    """Do one stage under its claim and publish it; returns how it ended and a note."""
+    from .engine import Context, Interrupted
+
+    claim = store.claim(stage.id)
+    if claim is None:
+        return "busy", store.holder(stage.id)
+    with claim:
+        if store.exists(stage.id) and (todo == "run" or store.usable(stage.id)):
+            return "done", "done by another run"
+        work = store.work(stage.id)
+        try:
+            out = work / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            context = Context(
+                inputs={other.id: store.weights(other.id) for other in stage.inputs},
+                work=work,
+                data_dir=settings.data_dir,
+                cache_dir=settings.cache_dir,
+                device=device,
+                stop=stop.is_set,
+                report=lambda progress: pipe.send(("progress", progress)),
+                checkpoint_seconds=settings.checkpoint_seconds,
+            )
+            started, clock = datetime.now(UTC), time.monotonic()
+            done = perform(stage, out, context)
+            seconds = time.monotonic() - clock
+            record = _record(stage, done, code, started, seconds)
+            if todo == "remake":
+                same = store.remake(stage.id, out, record)
+                note = f"{seconds:.1f} s, made again" + ("" if same else ", with other bytes than before")
+            else:
+                store.publish(stage.id, out, record)
+                note = f"{seconds:.1f} s"
+            if isinstance(stage, Evaluate):
+                from .scoring import score_stage
+
+                score_stage(store, stage.id)
+            store.clear_work(stage.id)
+            return "done", note
+        except Interrupted as error:
+            return "interrupted", str(error)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):
+                log = store.write_failure(stage.id, label(stage), traceback.format_exc())
+                what += f"; log: {log}"
+            return "failed", what
+
+
+def _record(
+    stage: Stage, done: dict[str, Any], code: dict[str, str], started: datetime, seconds: float
+) -> dict[str, Any]:
+    names = {"label": label(stage)}
+    if isinstance(stage, (Train, Evaluate)):
+        names["encoder"] = root(stage).name
+    if isinstance(stage, Train):
+        names["recipe"] = stage.recipe.name
+    return {
+        "kind": stage.kind,
+        "version": stage.version,
+        "declaration": stage.declaration(),
+        "inputs": [other.id for other in stage.inputs],
+        "names": names,
+        "result": done["result"],
+        "environment": code | done.get("environment", {}),
+        "started": started.isoformat(timespec="seconds"),
+        "wall_seconds": seconds,
+    }
+
+
+def load_study_file(path: Path) -> Any:
+    """Import a user's own study file as a module; it is the user's code and may declare tasks.
+
+    Raises:
+        ValueError: when it cannot be read or does not compile, with file and line.
+    """
+    import importlib.util
+    import sys
+
+    name = f"xstilts_study_{digest(str(path.resolve()))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None or not path.is_file():
+        raise ValueError(f"{path}: expected a Python file with a study function")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise ValueError(f"{path}:{error.lineno}: {error.msg}") from error
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,309 @@
+"""The declarations of an experiment: encoders, recipes, mixtures and the stages made of them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from .spec import Node, Value, declared, one_of
+from .tasks import find
+
+PRECISIONS = ("float32", "bfloat16")
+POOLINGS = ("mean", "mean-no-special", "cls")
+POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
+UNITS = ("examples", "epochs", "steps")
+T5_CAP = 2**17
+
+
+def _positive(value: Value, *names: str) -> None:
+    for name in names:
+        number = getattr(value, name)
+        if not number > 0:
+            raise ValueError(f"{value.kind}.{name} is {number}: expected a number above 0")
+
+
+@dataclass(frozen=True)
+class Tiny(Value):
+    """A small encoder with random weights and a tokenizer trained on a task's monolingual text."""
+
+    kind: ClassVar[str] = "tiny"
+    architecture: str = "xlm-roberta"
+    vocab_size: int = 2000
+    hidden_size: int = 64
+    num_layers: int = 2
+    num_heads: int = 2
+    intermediate_size: int = 128
+    max_positions: int = 512
+    seed: int = 0
+    text: str = "mini-text"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a size that is not positive."""
+        _positive(self, "vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
+
+
+@dataclass(frozen=True)
+class Encoder(Value):
+    """A pretrained encoder: ``offline``, ``tiny``, a local folder, or a hub name with its revision.
+
+    Only ``content`` and ``tiny`` count: the plan fills ``content`` with the hub commit, the hash of the
+    folder's files or the converter's version, so two names of the same weights are one encoder.
+    """
+
+    kind: ClassVar[str] = "encoder"
+    name: str = declared(counts=False)
+    revision: str = declared(default="main", counts=False)
+    tiny: Tiny | None = declared(absent=None)
+    content: str = ""
+
+    def check(self) -> None:
+        """Raise ``ValueError`` when the name is empty or a tiny encoder lacks its shape."""
+        if not self.name:
+            raise ValueError("encoder.name is empty: expected 'offline', 'tiny', a folder or a hub name")
+        if self.name == "tiny" and self.tiny is None:
+            object.__setattr__(self, "tiny", Tiny())
+
+
+@dataclass(frozen=True)
+class Data(Value):
+    """One task's rows in one language, as the plan found them; ``content`` is the hash of what is read."""
+
+    kind: ClassVar[str] = "data"
+    task: str
+    split: str
+    language: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Mixture(Value):
+    """Which tasks an intermediate stage trains on, and in what shares.
+
+    One task is drawn for each optimisation step (jiant's and the X-STILTs paper's scheme). ``policy``:
+    *proportional* to task size, *capped* at ``cap`` examples (T5, K = 2^17), *uniform*, *temperature*
+    (size^(1/T) after the cap, jiant), *explicit* ``weights``. ``sizes`` says which sizes: the ``official``
+    training-set size, which a slice inherits, or the rows ``present``.
+
+    ``draw="exact"`` gives every task its share of the steps to the nearest step, in shuffled order;
+    ``draw="random"`` draws every step's task independently, as jiant does.
+    """
+
+    kind: ClassVar[str] = "mixture"
+    tasks: tuple[str, ...]
+    policy: str = "proportional"
+    sizes: str = "official"
+    cap: int = T5_CAP
+    temperature: float = 1.0
+    weights: tuple[float, ...] = ()
+    languages: tuple[str, ...] = ()
+    draw: str = "exact"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an empty or repeated task list, or weights that do not fit."""
+        if not self.tasks:
+            raise ValueError("mixture.tasks is empty: expected at least one task")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"mixture.tasks names a task twice: {', '.join(self.tasks)}")
+        one_of("mixture policy", self.policy, POLICIES)
+        one_of("mixture sizes", self.sizes, ("official", "present"))
+        one_of("mixture draw", self.draw, ("exact", "random"))
+        _positive(self, "cap", "temperature")
+        if (self.policy == "explicit") != bool(self.weights):
+            raise ValueError("mixture.weights belongs to policy 'explicit', and that policy needs it")
+        if self.weights and (len(self.weights) != len(self.tasks) or min(self.weights) <= 0):
+            raise ValueError(f"mixture.weights has {len(self.weights)} values for {len(self.tasks)} tasks, all above 0")
+        order = sorted(range(len(self.tasks)), key=self.tasks.__getitem__)  # a mixture is a set: one spelling, one id
+        object.__setattr__(self, "tasks", tuple(self.tasks[i] for i in order))
+        object.__setattr__(self, "weights", tuple(self.weights[i] for i in order if self.weights))
+
+
+@dataclass(frozen=True)
+class Budget(Value):
+    """How much a Train stage sees: examples in all, steps in all, or epochs of every task's (capped) size."""
+
+    kind: ClassVar[str] = "budget"
+    amount: float
+    unit: str = "examples"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an unknown unit or an amount that is not positive."""
+        one_of("budget unit", self.unit, UNITS)
+        _positive(self, "amount")
+
+
+@dataclass(frozen=True)
+class Override(Value):
+    """What one task of a mixture does differently from the recipe; ``None`` leaves the recipe's value."""
+
+    kind: ClassVar[str] = "override"
+    task: str
+    batch_examples: int | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe(Value):
+    """How a Train stage optimises: AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
+
+    No decay on biases and normalisation weights. Sequences longer than ``max_tokens`` lose tokens from the
+    end of their longest segment first. ``hidden_dropout=None`` keeps the encoder's own rate;
+    ``attention_dropout`` defaults to 0, a named departure from the encoders' 0.1, because fast
+    variable-length kernels have none. Numbers depend on ``precision`` and ``num_threads``, so both count.
+    """
+
+    kind: ClassVar[str] = "recipe"
+    name: str = declared(default="stilts", counts=False)
+    learning_rate: float = 1e-5
+    warmup_share: float = 0.1
+    decay: str = "linear"
+    weight_decay: float = 0.01
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    batch_examples: int = 32
+    max_tokens: int = 256
+    overrides: tuple[Override, ...] = ()
+    hidden_dropout: float | None = None
+    attention_dropout: float | None = 0.0
+    mlm_probability: float = 0.15
+    precision: str = "float32"
+    num_threads: int = 1
+    checkpoint: str = "last"
+    evaluate_every_steps: int = 1000
+    dev_examples: int = 500
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a setting outside its range, and for choosing on target-language dev data."""
+        _positive(
+            self,
+            "learning_rate",
+            "adam_epsilon",
+            "max_grad_norm",
+            "batch_examples",
+            "max_tokens",
+            "num_threads",
+        )
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("decay", self.decay, ("linear", "constant"))
+        if self.checkpoint not in ("last", "best"):
+            raise ValueError(
+                f"recipe.checkpoint is {self.checkpoint!r}: expected 'last' or 'best' (on English dev data; a choice "
+                "on target-language dev data is refused, since the transfer would no longer be zero-shot)"
+            )
+        if not 0 <= self.warmup_share < 1:
+            raise ValueError(f"recipe.warmup_share is {self.warmup_share}: expected 0 <= share < 1")
+        if self.evaluate_every_steps < 1 or self.dev_examples < 1:
+            raise ValueError("recipe.evaluate_every_steps and recipe.dev_examples must be at least 1")
+        for name in ("hidden_dropout", "attention_dropout", "mlm_probability"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise ValueError(f"recipe.{name} is {share}: expected 0 <= rate < 1")
+
+    def batch_examples_of(self, task: str) -> int:
+        """Examples in one optimisation step of ``task``."""
+        return next(
+            (o.batch_examples for o in self.overrides if o.task == task and o.batch_examples),
+            self.batch_examples,
+        )
+
+    def max_tokens_of(self, task: str) -> int:
+        """Longest sequence of ``task``, in tokens with the special ones."""
+        return next((o.max_tokens for o in self.overrides if o.task == task and o.max_tokens), self.max_tokens)
+
+
+STILTS = Recipe()
+"""jiant 2's recipe for intermediate stages: AdamW 1e-5, decay 0.01, warm-up 10 %, clip 1.0, batch 32, 256 tokens."""
+
+
+@dataclass(frozen=True)
+class Views(Value):
+    """What a retrieval measurement keeps of one forward: every layer under each pooling.
+
+    ``prefix`` is put before every sentence (the E5 family was trained with ``"query: "``).
+    """
+
+    kind: ClassVar[str] = "views"
+    poolings: tuple[str, ...] = POOLINGS
+    num_neighbours: int = 8
+    prefix: str = ""
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an unknown pooling or no neighbours."""
+        for pooling in self.poolings:
+            one_of("pooling", pooling, POOLINGS)
+        _positive(self, "num_neighbours")
+
+
+@dataclass(frozen=True)
+class Stage(Node):
+    """One unit of work whose inputs are other stages."""
+
+    @functools.cached_property
+    def inputs(self) -> tuple[Stage, ...]:
+        """The stages this one reads, in field order."""
+        return tuple(value for f in fields(self) if isinstance(value := getattr(self, f.name), Stage))
+
+
+@dataclass(frozen=True)
+class Train(Stage):
+    """Train ``start``'s encoder, with fresh heads, on a mixture; heads never pass to the next stage."""
+
+    kind: ClassVar[str] = "train"
+    start: Encoder | Train
+    mixture: Mixture
+    budget: Budget
+    recipe: Recipe = STILTS
+    seed: int = 0
+    data: tuple[Data, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluate(Stage):
+    """A measurement: one model, task, language and split -> stored predictions."""
+
+    kind: ClassVar[str] = "evaluate"
+    model: Encoder | Train
+    task: str
+    language: str
+    split: str = "test"
+    views: Views | None = None
+    max_tokens: int = 256
+    precision: str = "float32"
+    num_threads: int = 1
+    data: tuple[Data, ...] = ()
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an unknown precision or a length or thread count below 1."""
+        one_of("precision", self.precision, PRECISIONS)
+        _positive(self, "max_tokens", "num_threads")
+
+
+def root(model: Encoder | Stage) -> Encoder:
+    """The pretrained encoder that a chain of stages starts from."""
+    while isinstance(model, Stage):
+        model = model.model if isinstance(model, Evaluate) else model.start  # type: ignore[attr-defined]
+    return model
+
+
+def head_task(evaluate: Evaluate) -> str | None:
+    """Which of the tasks that the model was last trained on has the head for this measurement.
+
+    In this order: the task itself, the task that trains it (``trained_by``), a slice of either, a union
+    that holds either; ``None`` when there is no such head.
+    """
+    if not isinstance(evaluate.model, Train):
+        return None
+    task = find(evaluate.task)
+    wanted = [name for name in (task.name, task.trained_by) if name]
+    trained = evaluate.model.mixture.tasks
+    for fits in (
+        lambda name: name in wanted,
+        lambda name: find(name).slice_of in wanted,
+        lambda name: bool(set(find(name).members) & set(wanted)),
+    ):
+        for name in trained:
+            if fits(name) and find(name).kind == task.kind:
+                return name
+    return None

@@ -1,0 +1,184 @@
+"""How retrieval changes with the number and the choice of intermediate tasks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from xstilts.spec import one_of, stream_seed
+from xstilts.stage import (
+    POOLINGS,
+    STILTS,
+    Budget,
+    Encoder,
+    Evaluate,
+    Mixture,
+    Recipe,
+    Stage,
+    Tiny,
+    Train,
+    Views,
+)
+from xstilts.tasks import find
+
+DESIGNS = ("all", "nested", "random")
+BUDGETS = ("fixed", "proportional")
+DEMO_TASKS = ("mini-nli", "mini-paraphrase")
+E5_PREFIX = "query: "
+
+
+def scaling(
+    *,
+    encoder: str = "tiny",
+    revision: str = "main",
+    tasks: tuple[str, ...] = DEMO_TASKS,
+    target: str = "",
+    languages: tuple[str, ...] = (),
+    k: tuple[int, ...] = (),
+    design: str = "all",
+    num_subsets: int = 3,
+    budget: str = "proportional",
+    examples: int = 2000,
+    seeds: tuple[int, ...] = (0,),
+    mlm_examples: int = -1,
+    learning_rate: float = -1.0,
+    batch_examples: int = 32,
+    max_tokens: int = 128,
+    precision: str = "float32",
+    num_threads: int = 1,
+    poolings: tuple[str, ...] = POOLINGS,
+    prefix: str = "auto",
+) -> Iterator[Stage]:
+    """Yield one retrieval measurement per subset of tasks, seed and language; k = 0 is the encoder itself.
+
+    Args:
+        encoder: offline, tiny, a folder or a hub name. Without one, and without data, the embedded miniature
+            is used: a tiny random-weight encoder, pretrained on miniature text by a stage of its own.
+        revision: revision of a hub encoder.
+        tasks: the intermediate tasks to choose subsets from.
+        target: the retrieval task; tatoeba, or mini-bitext when the tasks are the miniature's.
+        languages: languages of the target; all of them when empty.
+        k: subset sizes; 0 up to the number of tasks when empty.
+        design: ``all`` subsets; ``nested`` chains along random orders; ``random`` subsets, every task equally
+            often.
+        num_subsets: orders of ``nested``, or subsets per k of ``random``.
+        budget: ``fixed``: ``examples`` in all, shared equally, whatever k is; ``proportional``: one pass over
+            at most ``examples`` rows of every task, so that training grows with k.
+        examples: see ``budget``.
+        seeds: intermediate seeds; they vary heads, data order, dropout and the mixture's order.
+        mlm_examples: examples of an MLM stage before everything, k = 0 included; -1 is 6,000 for ``tiny`` and
+            none otherwise.
+        learning_rate: of the intermediate stage; -1 is 1e-5 (jiant), and 5e-4 for ``tiny``.
+        batch_examples: examples of one optimisation step.
+        max_tokens: longest training sequence.
+        precision: float32 or bfloat16 (autocast over float32 weights), of training and of measuring.
+        num_threads: CPU threads of every stage; they count, since they change sums.
+        poolings: poolings that a measurement keeps.
+        prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
+
+    Raises:
+        ValueError: for an unknown design, budget or subset size.
+    """
+    one_of("design", design, DESIGNS)
+    one_of("budget", budget, BUDGETS)
+    sizes = k or tuple(range(len(tasks) + 1))
+    for size in sizes:
+        if not 0 <= size <= len(tasks):
+            raise ValueError(f"k = {size}: expected 0 to {len(tasks)}, the number of tasks")
+    is_tiny = encoder == "tiny"
+    miniature = all(name.startswith("mini-") for name in tasks)
+    measured = find(target or ("mini-bitext" if miniature else "tatoeba"))
+    if mlm_examples < 0:
+        mlm_examples = 6000 if is_tiny else 0
+    if learning_rate < 0:
+        learning_rate = 5e-4 if is_tiny else STILTS.learning_rate
+    recipe = replace(
+        STILTS,
+        learning_rate=learning_rate,
+        batch_examples=batch_examples,
+        max_tokens=max_tokens,
+        precision=precision,
+        num_threads=num_threads,
+    )
+    if prefix == "auto":
+        prefix = E5_PREFIX if encoder == "offline" else ""
+    views = Views(poolings=poolings, prefix=prefix)
+
+    start: Encoder | Train = Encoder(encoder, revision=revision, tiny=Tiny() if is_tiny else None)
+    if mlm_examples:
+        text = "mini-text" if miniature else "text@leipzig"
+        mlm = replace(recipe, name="mlm", learning_rate=1e-3 if is_tiny else learning_rate)
+        start = Train(start, Mixture((text,)), Budget(mlm_examples), mlm)
+
+    for subset in subsets(tasks, sizes, design, num_subsets):
+        for model in _models(start, subset, budget, examples, recipe, seeds):
+            for language in languages or measured.languages_of("test"):
+                yield Evaluate(
+                    model,
+                    measured.name,
+                    language,
+                    views=views,
+                    precision=precision,
+                    num_threads=num_threads,
+                )
+
+
+def _models(
+    start: Encoder | Train,
+    subset: tuple[str, ...],
+    budget: str,
+    examples: int,
+    recipe: Recipe,
+    seeds: Sequence[int],
+) -> Iterator[Encoder | Train]:
+    if not subset:  # no random choice reaches it: one stage for all seeds
+        yield start
+        return
+    if budget == "fixed":
+        mixture, amount = Mixture(subset, policy="uniform"), Budget(examples)
+    else:
+        mixture = Mixture(subset, policy="capped", cap=examples, sizes="present")
+        amount = Budget(1, "epochs")
+    for seed in seeds:
+        yield Train(start, mixture, amount, recipe, seed)
+
+
+def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets: int) -> list[tuple[str, ...]]:
+    """The subsets of a design, each once, smallest first; deterministic in the names of the tasks."""
+    rng = random.Random(stream_seed("subsets", design, *sorted(tasks)))
+    orders = [_shuffled(tasks, rng) for _ in range(num_subsets)]
+    found: dict[tuple[str, ...], None] = {}
+    for size in sorted(sizes):
+        if design == "all":
+            chosen = list(itertools.combinations(sorted(tasks), size))
+        elif design == "nested":
+            chosen = [tuple(sorted(order[:size])) for order in orders]
+        else:
+            chosen = _balanced(tasks, size, num_subsets, rng)
+        found.update(dict.fromkeys(chosen))
+    return list(found)
+
+
+def _shuffled(tasks: Sequence[str], rng: random.Random) -> list[str]:
+    return rng.sample(sorted(tasks), len(tasks))
+
+
+def _balanced(tasks: Sequence[str], size: int, num_subsets: int, rng: random.Random) -> list[tuple[str, ...]]:
+    """Different subsets of one size in which the tasks' counts differ by at most one (where such exist)."""
+    wanted = min(num_subsets, math.comb(len(tasks), size))
+    counts = dict.fromkeys(sorted(tasks), 0)
+    chosen: dict[tuple[str, ...], None] = {}
+    while len(chosen) < wanted:
+        order = _shuffled(tasks, rng)
+        order.sort(key=counts.__getitem__)
+        subset = tuple(sorted(order[:size]))
+        if subset in chosen:  # the balanced choice is taken: any other will do
+            subset = tuple(sorted(rng.sample(sorted(tasks), size)))
+        if subset not in chosen:
+            chosen[subset] = None
+            for task in subset:
+                counts[task] += 1
+    return list(chosen)

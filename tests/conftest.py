@@ -1,0 +1,19 @@
+"""Fixtures shared by the suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real benchmark data; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("XSTILTS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real benchmark data not found at {folder}; set XSTILTS_TEST_DATA to its folder")
+    return folder

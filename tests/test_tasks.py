@@ -1,0 +1,265 @@
+"""Declarations: one contract for every task; languages, profiles and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xstilts import metrics, tasks
+from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Splits, Task, readers, source
+from xstilts.tasks.readers import Row
+from xstilts.tasks.task import Choices, Choose, Passage, Span, Tag, Text, Tokens, example_problem
+
+TASK_NAMES = [task.name for task in tasks.ALL]
+
+
+@pytest.fixture(autouse=True)
+def _no_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine has downloaded does not matter."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(source, "_snapshot", source._snapshot.__wrapped__)
+
+
+def toy(**changes: Any) -> Task:
+    """A small English pair task over ``toy/{split}.tsv``."""
+    fields: dict[str, Any] = {
+        "name": "toy",
+        "kind": Classify(("no", "yes")),
+        "example": lambda row: Pair(row["first"], row["second"], row["label"]),
+        "languages": ("en",),
+        "splits": Splits(train="train"),
+        "source": Files("toy/{split}.tsv", readers.tsv, ("first", "second", "label")),
+        "rows": {"train": 2},
+        "metric": "accuracy",
+        "licence": "none",
+    }
+    return Task(**(fields | changes))
+
+
+# ------------------------------------------------------------ the contract
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_declaration_is_complete(name: str) -> None:
+    task = tasks.find(name)
+    made = any(isinstance(s, Miniature) for s in task.sources)
+    assert task.licence
+    if set(task.splits) != {"train"}:
+        metrics.find(task.kind.name, task.metric)
+    if not made:
+        assert set(task.rows) == set(task.splits), "every split of a real data set states its official count"
+    if task.splits.train and task.kind.name == "classify" and not made:
+        assert task.official_size, "the weight of proportional mixing"
+    if "@" in name and task.slice_of:
+        whole = tasks.find(task.slice_of)
+        assert (task.kind, task.official_size or whole.official_size) == (whole.kind, whole.official_size)
+    for member in map(tasks.find, task.members):
+        assert set(member.overlaps) <= set(task.overlaps), "a union leaks what its members leak"
+    if task.members:
+        for split in task.splits:
+            assert task.rows[split] == sum(
+                tasks.find(member).count(split, "en") or 0 for member in task.members
+            )
+        assert task.official_size == sum(tasks.find(member).official_size or 0 for member in task.members)
+    for hub in task.sources:
+        if isinstance(hub, Hub):
+            assert len(hub.revision) == 40
+            assert int(hub.revision, 16)
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_three_rows_become_examples(name: str) -> None:
+    task = tasks.find(name)
+    labels = getattr(task.kind, "labels", ("",))
+    columns = ("premise", "hypothesis", "sentence1", "sentence2", "first", "second", "text")
+    for i in range(3):
+        row = Row(
+            {column: f"{column} {i}" for column in columns} | {"label": labels[i % len(labels)]}, "file", i
+        )
+        example = task.example(row)
+        assert isinstance(example, task.kind.takes)
+        assert example_problem(task.kind, example) is None
+        assert str(i) in repr(example)
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_real_files_read_completely(name: str, data_dir: Path) -> None:
+    task = tasks.find(name)
+    cells = [(split, code) for split in task.splits for code in task.languages_of(split)]
+    present = [cell for cell in cells if tasks.available(task, *cell, data_dir)]
+    for split, code in present:
+        examples = tasks.examples(task, split, code, data_dir)
+        expected = task.count(split, code)
+        assert examples
+        assert expected is None or len(examples) == expected
+    if name in ("tatoeba", "ntrex", "text@leipzig", "mnli@sample", "snli@sample", "paws-x@dev-half"):
+        assert present == cells, "the data folder holds all of it"
+    if not present:
+        pytest.skip(f"no file of {name} in {data_dir}")
+
+
+def test_names_are_unique_and_unknown_names_get_near_ones() -> None:
+    assert len(set(TASK_NAMES)) == len(TASK_NAMES)
+    with pytest.raises(ValueError, match=r"unknown task 'tatoba'.*did you mean 'tatoeba'"):
+        tasks.find("tatoba")
+    with pytest.raises(ValueError, match=r"unknown split of task 'xnli' 'tests'.*did you mean 'test'"):
+        tasks.available(tasks.find("xnli"), "tests", "de")
+    with pytest.raises(ValueError, match=r"unknown language of paws-x/train 'de': expected one of en"):
+        tasks.examples(tasks.find("paws-x"), "train", "de")
+
+
+def test_importing_tasks_is_cheap() -> None:
+    """No heavy package comes in with the declarations."""
+    code = "import sys, xstilts.tasks; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"torch", "transformers", "pandas", "numpy", "pyarrow", "huggingface_hub"}
+    assert "xstilts.tasks" in loaded
+    assert not heavy & set(loaded)
+
+
+# ------------------------------------------------------------ languages, benchmarks
+
+
+def test_tatoeba_has_the_benchmarks_languages_and_pairs() -> None:
+    tatoeba = tasks.find("tatoeba")
+    pairs = {code: tatoeba.count("test", code) or 0 for code in tatoeba.languages}
+    assert (len(tasks.XTREME_LANGUAGES), len(tasks.XTREME_R_LANGUAGES)) == (36, 41)
+    assert sum(pairs[code] for code in tasks.XTREME_LANGUAGES) == 31_692
+    assert sum(pairs[code] for code in tasks.XTREME_R_LANGUAGES) == 36_692
+
+
+def test_the_language_table_has_xtreme_r_and_one_code_each() -> None:
+    table = tasks.LANGUAGES
+    assert len(table) == 50
+    assert all(code == row.code for code, row in table.items())
+    assert len({row.iso639_3 for row in table.values()}) == len(table)
+    assert all(len(row.iso639_3) == 3 and len(row.script) == 4 for row in table.values())
+    shares = [row.pretraining_share for row in table.values() if row.pretraining_share is not None]
+    assert 0.5 < sum(shares) < 1
+    assert tasks.langs("zh en") == ("zh", "en")
+    with pytest.raises(ValueError, match="unknown language 'cmn'"):
+        tasks.langs("en cmn")
+
+
+@pytest.mark.parametrize(
+    ("name", "num_layers", "expected"),
+    [
+        ("xtreme-2020", 24, (14, False)),
+        ("xtreme-2020", 12, (8, False)),
+        ("stilts-2020", 24, (14, False)),
+        ("stilts-2020", 12, (7, True)),
+        ("xtreme-2020", 6, (4, True)),
+        ("xtreme-2020", 48, (28, True)),
+        ("xtreme-2020", 1, (1, True)),
+    ],
+)
+def test_the_published_layer_is_exact_and_others_are_flagged(
+    name: str, num_layers: int, expected: tuple[int, bool]
+) -> None:
+    assert tasks.layer_for(tasks.profile(name), num_layers) == expected
+
+
+@pytest.mark.parametrize("num_layers", range(1, 60))
+def test_a_scaled_layer_is_the_nearest_to_its_share(num_layers: int) -> None:
+    layer, scaled = tasks.layer_for(tasks.profile("stilts-2020"), num_layers)
+    assert 1 <= layer <= num_layers
+    assert scaled == (num_layers != 24)
+    assert abs(layer - num_layers * 14 / 24) <= 0.5
+
+
+def test_profiles_name_real_tasks_and_languages() -> None:
+    for profile in tasks.PROFILES.values():
+        task = tasks.find(profile.task)
+        assert set(profile.languages) <= set(task.languages_of(profile.split))
+        metrics.find(task.kind.name, profile.metric)
+    with pytest.raises(ValueError, match=r"unknown profile 'xtreme2020'.*did you mean 'xtreme-2020'"):
+        tasks.profile("xtreme2020")
+    with pytest.raises(ValueError, match="num_layers is 0"):
+        tasks.layer_for(tasks.profile("xtreme-2020"), 0)
+
+
+def test_an_average_is_never_padded() -> None:
+    scores = {"de": 1.0, "fr": 0.25, "ja": 0.0}
+    assert tasks.average(scores, ("de", "fr")) == 0.625
+    assert tasks.average(scores, ("de", "ja")) == 0.5
+    assert tasks.average(scores, ("de", "zh")) is None
+    with pytest.raises(ValueError, match="at least one language"):
+        tasks.average(scores, ())
+
+
+# ------------------------------------------------------------ declarations that do not fit
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Bad name"}, "task name 'Bad name'"),
+        ({"languages": ()}, "languages is"),
+        ({"languages": ("en", "en")}, "languages is"),
+        ({"languages": ("en", "xx")}, "unknown language 'xx'"),
+        ({"kind": "classify"}, "kind is 'classify'"),
+        ({"kind": Classify(("one",))}, "at least two different labels"),
+        ({"splits": Splits()}, "splits is empty"),
+        ({"rows": {"dev": 2}}, "rows has the split 'dev'"),
+        ({"rows": {"train": 0}}, "counts above 0"),
+        ({"rows": {"train": {"de": 5}}}, "the task's own"),
+        ({"source": ()}, "either a source or the members"),
+        ({"members": ("mnli",)}, "either a source or the members"),
+        ({"source": Hub("a/b", "main", {"test": "x"}, {})}, "source.files has the splits"),
+        ({"source": Files("x", readers.lines, ("text",), rows=(5, 5))}, "source.rows is"),
+        ({"licence": ""}, "a metric and a licence"),
+        ({"official_size": 0}, "official_size is 0"),
+        ({"version": 0}, "version is 0"),
+        ({"overlaps": ("mnli/sample",)}, "overlaps has 'mnli/sample'"),
+    ],
+)
+def test_a_declaration_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        toy(**changes)
+
+
+def test_own_tasks_are_found_and_a_taken_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_known", dict(tasks._known))
+    mine = toy(name="my-task", trained_by="mnli")
+    tasks.register(mine)
+    assert tasks.find("my-task") is mine
+    assert "my-task" in tasks.names()
+    with pytest.raises(ValueError, match="'mnli' is declared twice"):
+        tasks.register(toy(name="my-other"), toy(name="mnli"))
+    assert "my-other" not in tasks.names()
+    for changes in ({"trained_by": "mnly"}, {"overlaps": ("mnly/dev",)}, {"slice_of": "mnly"}):
+        with pytest.raises(ValueError, match="did you mean 'mnli'"):
+            tasks.register(toy(name="my-other", **changes))
+    with pytest.raises(ValueError, match=r"unknown split in overlaps of 'my-other' 'test'"):
+        tasks.register(toy(name="my-other", overlaps=("mnli/test",)))
+    with pytest.raises(ValueError, match=r"expected its member 'mnli' to have its kind"):
+        tasks.register(toy(name="my-other", source=(), members=("mnli",)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "example", "message"),
+    [
+        (Classify(("a", "b")), Text("x"), "expected a Pair"),
+        (Classify(("a", "b")), Pair("x", "y", "c"), "expected a label among a, b, got 'c'"),
+        (Classify(("a", "b")), Pair("x", None, "a"), "expected text, got None"),  # type: ignore[arg-type]
+        (Tag(("N", "V")), Tokens(("a", "b"), ("N",)), "expected one tag for every word"),
+        (Tag(("N", "V")), Tokens(("a",), ("X",)), "expected a label among N, V"),
+        (Span(), Passage("a cat", "q", (("cat", 1),), "1"), "expected the answer 'cat' at offset 1"),
+        (Span(), Passage("a cat", "q", (("cat", -3),), "1"), "expected the answer 'cat' at offset -3"),
+        (Span(), Passage("a cat", "q", (), "1"), "expected an answer"),
+        (Choose(), Choices("p", ("a", "b"), 2), "expected a label below 2, got 2"),
+        (Tag(("N", "V")), Tokens(("a",), ("V",)), None),
+        (Span(), Passage("a cat", "q", (("cat", 2),), "1"), None),
+        (Span(unanswerable=True), Passage("a cat", "q", (), "1"), None),
+        (Choose(), Choices("p", ("a", "b"), 1), None),
+    ],
+)
+def test_examples_are_checked_against_their_kind(kind: Any, example: Any, message: str | None) -> None:
+    problem = example_problem(kind, example)
+    assert (problem is None) if message is None else message in (problem or "")
