@@ -36,9 +36,7 @@ def test_a_row_knows_its_file_and_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz", "a"])
 @pytest.mark.parametrize("pack", [gzip.compress, bytes])
-def test_gzip_is_told_by_content_and_not_by_name(
-    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
-) -> None:
+def test_gzip_is_told_by_content_and_not_by_name(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
     path = write(tmp_path / name, pack("é\tb\tx\n".encode()))
     assert list(readers.tsv(path, columns=THREE)) == [{"premise": "é", "hypothesis": "b", "label": "x"}]
 
@@ -73,15 +71,11 @@ def test_quotes_are_ordinary_characters(tmp_path: Path) -> None:
     assert [row["hypothesis"] for row in rows] == ['c"', "e"]
 
 
-texts = st.text(st.characters(exclude_characters="\n\r\t", exclude_categories=["Cs"]), min_size=1).filter(
-    str.strip
-)
+texts = st.text(st.characters(exclude_characters="\n\r\t", exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1))
-def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]
-) -> None:
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]) -> None:
     pairs = [(first.removeprefix("\ufeff") or "x", second) for first, second in pairs]
     path = tmp_path_factory.mktemp("rows") / "a.tsv"
     write(path, "".join(f"{first}\t{second}\n" for first, second in pairs))

@@ -56,9 +56,7 @@ def test_rows_are_read_plain_and_gzip_and_have_one_content(tmp_path: Path) -> No
     write(tmp_path / "packed", gzip.compress(text.encode()), "toy/train.tsv.gz")
     read = [tasks.examples(toy(), "train", "en", tmp_path / name) for name in ("plain", "packed")]
     assert read[0] == read[1] == [Pair("a", "b", "yes"), Pair("c", "d", "no")]
-    assert tasks.data_files(toy(), "train", "en", tmp_path / "packed") == [
-        tmp_path / "packed/toy/train.tsv.gz"
-    ]
+    assert tasks.data_files(toy(), "train", "en", tmp_path / "packed") == [tmp_path / "packed/toy/train.tsv.gz"]
     ids = {tasks.content(toy(), "train", "en", tmp_path / name) for name in ("plain", "packed")}
     assert len(ids) == 1
     assert int(ids.pop(), 16)
@@ -83,9 +81,7 @@ def test_content_counts_what_the_rows_depend_on(tmp_path: Path) -> None:
     assert tasks.content(toy(), "train", "en", tmp_path) not in ids
 
 
-def test_hashes_are_remembered_until_the_file_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, cache = write(tmp_path, "a\tb\tyes\nc\td\tno\n"), tmp_path / "cache"
     first = tasks.content(toy(), "train", "en", tmp_path, cache_dir=cache)
     with monkeypatch.context() as patch:
@@ -150,18 +146,14 @@ def test_the_sides_of_a_bitext_are_not_swapped(data_dir: Path) -> None:
         ),
     ],
 )
-def test_rows_that_do_not_fit_are_named(
-    tmp_path: Path, text: str, changes: dict[str, Any], message: str
-) -> None:
+def test_rows_that_do_not_fit_are_named(tmp_path: Path, text: str, changes: dict[str, Any], message: str) -> None:
     write(tmp_path, text)
     with pytest.raises(ValueError, match=message):
         tasks.examples(toy(**changes), "train", "en", tmp_path)
 
 
 def test_a_missing_file_names_the_path_and_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=rf"looked for {tmp_path}/toy/train.tsv \(or .gz\); give .* `--data DIR`$"
-    ):
+    with pytest.raises(ValueError, match=rf"looked for {tmp_path}/toy/train.tsv \(or .gz\); give .* `--data DIR`$"):
         tasks.examples(toy(), "train", "en", tmp_path)
     with pytest.raises(ValueError, match=r"toy/train.tsv in a data folder \(none was given\)"):
         tasks.content(toy(), "train", "en")
@@ -182,9 +174,7 @@ def test_a_union_is_the_rows_of_its_members_in_order(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tasks, "_known", dict(tasks._known))
     for name in ("one", "two"):
         write(tmp_path, f"{name} a\tb\tyes\n{name} c\td\tno\n", f"{name}/train.tsv")
-    files = {
-        name: Files(f"{name}/train.tsv", readers.tsv, ("first", "second", "label")) for name in ("one", "two")
-    }
+    files = {name: Files(f"{name}/train.tsv", readers.tsv, ("first", "second", "label")) for name in ("one", "two")}
     both = toy(name="both", source=(), members=("two", "one"), rows={"train": 4})
     swapped = replace(both, name="swapped", members=("one", "two"))
     tasks.register(*(toy(name=name, source=files[name]) for name in files), both, swapped)
@@ -299,9 +289,7 @@ def test_a_miniature_is_read_and_identified_by_its_fingerprint(monkeypatch: pyte
     world = types.SimpleNamespace(
         NAMES=("toy",),
         fingerprint=lambda: "one",
-        rows=lambda name, split, language: [
-            {"first": f"{name} {split} {language}", "second": "b", "label": "yes"}
-        ],
+        rows=lambda name, split, language: [{"first": f"{name} {split} {language}", "second": "b", "label": "yes"}],
     )
     monkeypatch.setattr(xstilts, "miniature", world, raising=False)
     monkeypatch.setitem(sys.modules, "xstilts.miniature", world)

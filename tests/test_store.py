@@ -120,9 +120,7 @@ def test_publishing_again_keeps_the_first_and_drops_the_staged(store: Store) -> 
     store.publish(TRAIN, again, record(TRAIN))
     assert store.record(TRAIN) == before
     assert not again.exists()
-    store.publish(
-        TRAIN, again, record(TRAIN)
-    )  # the caller died after the rename and has nothing staged any more
+    store.publish(TRAIN, again, record(TRAIN))  # the caller died after the rename and has nothing staged any more
     (store.folder(OTHER)).mkdir()
     (store.folder(OTHER) / "stray").touch()
     with pytest.raises(ValueError, match=r"in the way: it has no record\.json"):
@@ -204,9 +202,7 @@ def test_opening_something_else_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_store_opens_for_reading_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: False
-    )  # the suite may run as root, who may write all
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the suite may run as root, who may write all
     with pytest.raises(OSError, match=f"cannot open the store {store.root}: no permission to write") as error:
         Store.open(store.root)
     assert error.value.errno == errno.EACCES
@@ -531,9 +527,7 @@ def test_processes_that_publish_one_id_agree_on_one_of_them(store: Store) -> Non
             folder = staged(Store(store.root / "work" / name), id, name.encode())
             store.publish(id, folder, record(id, who=name))
 
-        assert [exit_code(pid) for pid in [fork(lambda n=n: work(n)) for n in ("one", "two", "three")]] == [
-            0
-        ] * 3
+        assert [exit_code(pid) for pid in [fork(lambda n=n: work(n)) for n in ("one", "two", "three")]] == [0] * 3
         assert (store.weights(id) / "model.safetensors").read_text() == store.record(id)["who"]
     assert store.verify() == []
 
@@ -618,9 +612,7 @@ def test_import_refuses_a_damaged_stage_and_takes_the_others(store: Store, tmp_p
     home = Store.open(tmp_path / "home")
     report = home.import_from(tmp_path / "sent")
     assert report.added == (OTHER,)
-    assert [(problem.id, problem.file) for problem in report.refused if problem.id != "link"] == [
-        (TRAIN, file)
-    ]
+    assert [(problem.id, problem.file) for problem in report.refused if problem.id != "link"] == [(TRAIN, file)]
     assert home.ids() == [OTHER]
     with pytest.raises(ValueError, match=f"not exported: {TRAIN}: {file}"):
         Store.open(tmp_path / "sent").export(tmp_path / "on", [TRAIN, OTHER], payload=True)

@@ -61,9 +61,7 @@ def test_declaration_is_complete(name: str) -> None:
         assert set(member.overlaps) <= set(task.overlaps), "a union leaks what its members leak"
     if task.members:
         for split in task.splits:
-            assert task.rows[split] == sum(
-                tasks.find(member).count(split, "en") or 0 for member in task.members
-            )
+            assert task.rows[split] == sum(tasks.find(member).count(split, "en") or 0 for member in task.members)
         assert task.official_size == sum(tasks.find(member).official_size or 0 for member in task.members)
     for hub in task.sources:
         if isinstance(hub, Hub):
@@ -77,9 +75,7 @@ def test_three_rows_become_examples(name: str) -> None:
     labels = getattr(task.kind, "labels", ("",))
     columns = ("premise", "hypothesis", "sentence1", "sentence2", "first", "second", "text")
     for i in range(3):
-        row = Row(
-            {column: f"{column} {i}" for column in columns} | {"label": labels[i % len(labels)]}, "file", i
-        )
+        row = Row({column: f"{column} {i}" for column in columns} | {"label": labels[i % len(labels)]}, "file", i)
         example = task.example(row)
         assert isinstance(example, task.kind.takes)
         assert example_problem(task.kind, example) is None
@@ -115,9 +111,7 @@ def test_names_are_unique_and_unknown_names_get_near_ones() -> None:
 def test_importing_tasks_is_cheap() -> None:
     """No heavy package comes in with the declarations."""
     code = "import sys, xstilts.tasks; print(*sorted(sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"torch", "transformers", "pandas", "numpy", "pyarrow", "huggingface_hub"}
     assert "xstilts.tasks" in loaded
     assert not heavy & set(loaded)

@@ -181,7 +181,8 @@ class _Driver:
                 sentinels = {worker.process.sentinel: worker for worker in running}
                 for ready in wait([*pipes, *sentinels], timeout=_POLL_SECONDS):
                     worker = pipes.get(ready) or sentinels[ready]  # type: ignore[call-overload]
-                    self._listen(worker)
+                    if worker in self.workers:  # a dead one is ready twice
+                        self._listen(worker)
                 self.view.tick()
         finally:
             self._close()

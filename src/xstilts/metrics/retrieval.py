@@ -44,7 +44,8 @@ def accuracy_at_1(neighbours: ArrayLike, similarities: ArrayLike, gold: ArrayLik
     """
     import numpy as np
 
-    indices, scores, right = np.asarray(neighbours), np.asarray(similarities), np.asarray(gold)
+    indices = np.asarray(neighbours, dtype=np.int64)
+    scores, right = np.asarray(similarities), np.asarray(gold)
     if indices.ndim != 2 or indices.shape != scores.shape or right.shape != indices.shape[:1]:
         raise ValueError(
             "accuracy at 1: expected neighbours [Q, K], similarities [Q, K] and gold [Q], got the shapes "

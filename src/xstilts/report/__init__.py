@@ -11,16 +11,15 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
+from . import rows
 from .plots import is_miniature, retrieval_by_k, svg
-from .rows import COLUMNS, missing, rows, unscored
-from .rows import write as write_rows
 from .stats import Section, View, sections, series, views
 from .tables import FOOTNOTE, by_k, by_language, by_layer, by_run, incomplete, markdown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["COLUMNS", "missing", "rows", "unscored", "write"]
+__all__ = ["write"]
 
 MAX_LISTED = 20
 PLOT = "retrieval-by-k"
@@ -39,11 +38,13 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
         ValueError: for an unknown plan, a broken record or cells that contradict each other.
     """
     plan = store.plan(plan_name)
-    table = rows(store, plan)
+    table = rows.rows(store, plan)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = write_rows(table, folder)
+    paths = rows.write(table, folder)
     parts = [_head(store, plan, table)]
     plots: list[Path] = []
+    for stale in folder.glob(f"{PLOT}*.svg"):
+        stale.unlink()
     for section in sections(table, plan):
         text, figure = _section(section), None
         if find(section.key["task"]).kind.name == "embed":
@@ -61,7 +62,7 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
 
 
 def _head(store: Store, plan: Mapping[str, Any], table: pa.Table) -> str:
-    lacking, bare = missing(store, plan), unscored(store, plan, table)
+    lacking, bare = rows.missing(store, plan), rows.unscored(store, plan, table)
     total = len(plan["leaves"])
     done = sum(map(store.exists, plan["leaves"]))
     text = f"# Study `{plan['study']}`\n\n{done} of {total} measurements are done.\n\n"

@@ -60,7 +60,7 @@ def retrieval_by_k(section: Section, view: View) -> Figure | None:
                 _panel(panel, section, one, view, layers, direction)
             line[0].set_ylabel("mean accuracy at 1 (%)")
             if len(shown) > 1:
-                line[0].set_title(f"{one.name}\n{line[0].get_title('left')}", fontsize=8, loc="left")
+                line[0].set_title(f"{one.name}\n{line[0].get_title('left')}", fontsize=9, loc="left")
         for panel in panels[-1]:
             panel.set_xlabel("number of intermediate tasks, k")
         figure.legend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,6 +127,11 @@ class Section:
         """The runs at k = 0 without mixed-in masked language modelling."""
         return tuple(run for run in self.runs if not run.k and not run.mlm)
 
+    @property
+    def num_planned_bases(self) -> int:
+        """How many of those the plan asks for."""
+        return sum(count for (k, *_, mlm), count in self.planned.items() if not k and not mlm)
+
 
 SECTION_KEY = (
     "study", "task", "split", "metric", "metric_version", "encoder_content", "tokenizer", "base", "start",
@@ -191,8 +197,7 @@ def _stages(table: pa.Table) -> Iterator[tuple[int, int]]:
     for name in ("stage", "metric"):
         codes = table[name].combine_chunks().dictionary_encode()
         change |= np.diff(codes.indices.to_numpy(), prepend=-1) != 0
-    starts = np.flatnonzero(change).tolist()
-    yield from zip(starts, [*starts[1:], table.num_rows], strict=True)
+    yield from itertools.pairwise([*np.flatnonzero(change).tolist(), table.num_rows])
 
 
 def _planned(plan: Document, task: str, split: str, base: str) -> tuple[tuple[str, ...], dict[tuple[Any, ...], int]]:
@@ -304,7 +309,7 @@ class Series:
     def planned(self, section: Section, k: int) -> int:
         """How many of its runs the plan asks for at ``k``."""
         if not k:
-            return sum(count for key, count in section.planned.items() if not key[0] and not key[-1])
+            return section.num_planned_bases
         return section.planned.get((k, self.policy, self.budget, self.recipe, self.mlm), 0)
 
     def by_k(self) -> dict[int, tuple[Run, ...]]:
@@ -339,4 +344,4 @@ def delta(section: Section, run: Run, where: Where, languages: Sequence[str]) ->
     if run in bases or not bases:
         return None
     mean, base = section.mean(run, where, languages), values_at(section, bases, where, languages)
-    return None if mean is None or len(base) < len(bases) else mean - math.fsum(base) / len(base)
+    return None if mean is None or len(base) < section.num_planned_bases else mean - math.fsum(base) / len(base)

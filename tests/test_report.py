@@ -1,0 +1,548 @@
+"""Reports of small hand-made stores, checked against the definition of every number in them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xstilts import report
+from xstilts.report import plots, rows, stats, tables
+from xstilts.stage import STILTS, Budget, Data, Encoder, Evaluate, Mixture, Stage, Train, Views
+from xstilts.store import Store
+from xstilts.study import Plan, label
+from xstilts.tasks import benchmarks, find
+
+ENCODER = Encoder("offline", content="content")
+LANGUAGES = ("de", "fr", "sw")
+NUM_LAYERS = 4
+PROFILE_LAYER = 2  # 14 / 24 of 4, to the nearest
+PATH = "cpu-float32-sdpa-1thread"
+
+
+def train(*tasks: str, seed: int = 0, start: Any = ENCODER, **settings: Any) -> Train:
+    return Train(start, Mixture(tasks), Budget(2000), replace(STILTS, **settings), seed)
+
+
+def measure(model: Any, language: str, task: str = "tatoeba", content: str = "", **settings: Any) -> Evaluate:
+    views = Views() if find(task).kind.name == "embed" else None
+    data = (Data(task, "test", language, content or f"content of {language}"),)
+    return Evaluate(model, task, language, views=views, data=data, **settings)
+
+
+MODELS = [
+    ENCODER,
+    *(train(task, seed=seed) for task in ("mnli@sample", "snli@sample") for seed in (0, 1)),
+    *(train("mnli@sample", "snli@sample", seed=seed) for seed in (0, 1)),
+]
+COLLAPSED = train("snli@sample", seed=1)
+
+
+def value_of(stage: Evaluate, layer: int, pooling: str, direction: str) -> float:
+    """A made-up accuracy, different for every cell of every stage."""
+    return random.Random(f"{stage.id} {layer} {pooling} {direction}").randrange(100, 900) / 1000
+
+
+def values(stage: Evaluate) -> list[dict[str, Any]]:
+    if stage.views is None:
+        return [{"value": value_of(stage, 0, "", ""), "num_examples": 50}]
+    return [
+        {"layer": layer, "pooling": p, "direction": d, "value": value_of(stage, layer, p, d), "num_examples": 50}
+        | {"num_ties": 1}
+        for layer in range(NUM_LAYERS + 1)
+        for p in ("mean", "cls")
+        for d in ("en->xx", "xx->en")
+    ]
+
+
+def fill(
+    root: Path,
+    leaves: Iterable[Evaluate],
+    *,
+    path: Callable[[Stage], str] = lambda stage: PATH,
+    score: Callable[[Evaluate], bool] = lambda stage: True,
+) -> Store:
+    """A store in which a study of these leaves is done, but for its weights."""
+    store = Store.open(root)
+    leaves = list(leaves)
+    stages: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        for other in stage.inputs:
+            add(other)
+        stages[stage.id] = stage
+
+    for leaf in leaves:
+        add(leaf)
+    plan = Plan("scaling", {"k": "0,1,2"}, stages, tuple(leaf.id for leaf in leaves))
+    store.write_plan("scaling", plan.document())
+    for id, stage in stages.items():
+        staged = store.work(id) / "out"
+        staged.mkdir()
+        record = {
+            "kind": stage.kind,
+            "declaration": stage.declaration(),
+            "names": {"encoder": "offline", "label": label(stage)},
+            "result": {"num_layers": NUM_LAYERS, "tokenizer_fingerprint": "f" * 16, "collapsed": stage == COLLAPSED},
+            "environment": {"numeric_path": path(stage), "packages": {"torch": "2.13.0"}, "commit": ""},
+            "wall_seconds": 1.5,
+        }
+        store.publish(id, staged, record)
+        if isinstance(stage, Evaluate) and score(stage):
+            document = {"metric": "accuracy", "version": 1, "options": {}, "values": values(stage)}
+            store.add_score(id, "accuracy-v1", document)
+    return store
+
+
+def leaves(models: Iterable[Any] = MODELS, languages: Iterable[str] = LANGUAGES) -> list[Evaluate]:
+    return [measure(model, language) for model in models for language in languages]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Seven models in three languages, the encoder itself in one more; not to be changed."""
+    return fill(tmp_path_factory.mktemp("stored") / "store", [*leaves(), measure(ENCODER, "ru")])
+
+
+@pytest.fixture
+def own(stored: Store, tmp_path: Path) -> Store:
+    """A copy of that store for a test to change."""
+    shutil.copytree(stored.root, tmp_path / "store")
+    return Store.open(tmp_path / "store")
+
+
+def sections_of(store: Store) -> list[stats.Section]:
+    plan = store.plan("scaling")
+    return stats.sections(rows.rows(store, plan), plan)
+
+
+def only(store: Store) -> tuple[stats.Section, stats.Series, stats.View]:
+    (section,) = sections_of(store)
+    (series,) = stats.series(section)
+    (view,) = stats.views(section)
+    return section, series, view
+
+
+def parse(table: str) -> list[list[str]]:
+    """The cells of a Markdown table, without its rule."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    return [lines[0], *lines[2:]]
+
+
+def mean_of(model: Any, layer: int = PROFILE_LAYER, direction: str = "en->xx") -> float:
+    return statistics.fmean(value_of(measure(model, code), layer, "mean", direction) for code in LANGUAGES)
+
+
+# -- rows ------------------------------------------------------------------------------------------------
+
+
+def test_every_value_is_one_row_that_says_where_it_comes_from(stored: Store) -> None:
+    table = rows.rows(stored, stored.plan("scaling"))
+    assert table.column_names == list(rows.COLUMNS)
+    assert table.num_rows == (3 * len(MODELS) + 1) * (NUM_LAYERS + 1) * 4
+    seen = set()
+    for row in table.to_pylist():
+        model = next(m for m in MODELS if m.id == row["model"])
+        stage = measure(model, row["language"])
+        assert row["stage"] == stage.id
+        assert row["value"] == value_of(stage, row["layer"], row["pooling"], row["direction"])
+        tasks = model.mixture.tasks if isinstance(model, Train) else ()
+        assert (row["k"], row["tasks"]) == (len(tasks), "+".join(tasks))
+        assert row["seed"] == (model.seed if isinstance(model, Train) else None)
+        assert row["budget"] == ("2000 examples" if tasks else "")
+        assert row["policy"] == ("proportional, official sizes" if tasks else "")
+        assert row["collapsed"] == (model == COLLAPSED)
+        assert row["base"] == ENCODER.id
+        assert row["data_content"] == f"content of {row['language']}"
+        assert (row["num_ties"], row["metric"], row["metric_version"]) == (1, "accuracy", 1)
+        at_cell = (row["layer"], row["pooling"], row["direction"]) == (PROFILE_LAYER, "mean", "en->xx")
+        assert row["profiles"] == ("xtreme-2020;stilts-2020" if at_cell else "")
+        seen.add((row["stage"], row["layer"], row["pooling"], row["direction"]))
+    assert len(seen) == table.num_rows
+
+
+def test_a_language_outside_a_profile_is_no_cell_of_it(tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", [measure(ENCODER, "az"), measure(ENCODER, "de")])
+    table = rows.rows(store, store.plan("scaling"))
+    assert {row["language"] for row in table.to_pylist() if row["profiles"]} == {"de"}
+
+
+def test_the_parts_of_a_chain(tmp_path: Path) -> None:
+    text = train("text@leipzig", start=ENCODER, seed=7)
+    models = {
+        "sequence": train("snli@sample", start=train("mnli@sample", start=text), seed=3),
+        "again": train("mnli@sample", start=train("mnli@sample")),
+        "mixed": train("mnli@sample", "text@leipzig"),
+        "base": text,
+    }
+    target = train("mnli", start=train("snli@sample", seed=1), seed=5)
+    stage_leaves = [*(measure(model, "de") for model in models.values()), measure(target, "de", "xnli")]
+    store = fill(tmp_path / "store", stage_leaves)
+    table = rows.rows(store, store.plan("scaling"))
+    found = {row["stage"]: row for row in table.to_pylist()}
+    row = {name: found[measure(model, "de").id] for name, model in models.items()}
+    names = ("k", "tasks", "mlm", "seed", "base", "start")
+    start = "text@leipzig (2000 examples, seed 7)"
+    assert [row["sequence"][n] for n in names] == [2, "mnli@sample>snli@sample", "", 3, text.id, start]
+    assert [row["again"][n] for n in names] == [1, "mnli@sample>mnli@sample", "", 0, ENCODER.id, ""]
+    assert [row["mixed"][n] for n in names] == [1, "mnli@sample", "text@leipzig", 0, ENCODER.id, ""]
+    assert [row["base"][n] for n in names] == [0, "", "", None, text.id, start]
+    scored = found[measure(target, "de", "xnli").id]
+    assert [scored[n] for n in names] == [1, "snli@sample", "", 1, ENCODER.id, ""]
+    assert (scored["target"], scored["target_seed"], scored["layer"]) == ("mnli", 5, None)
+    assert len({(s.key["base"], s.key["task"]) for s in sections_of(store)}) == len(sections_of(store)) == 3
+
+
+def test_parquet_and_csv_hold_the_same_rows(stored: Store, tmp_path: Path) -> None:
+    report.write(stored, "scaling", tmp_path)
+    table = pq.read_table(tmp_path / "rows.parquet")
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [float(line["value"]) for line in lines] == table["value"].to_pylist()
+    assert {line["seed"] for line in lines if line["k"] == "0"} == {""}
+
+
+def test_only_the_latest_version_of_a_metric_makes_rows(own: Store) -> None:
+    stage = measure(ENCODER, "de")
+    own.add_score(stage.id, "accuracy-v2", {"metric": "accuracy", "version": 2, "values": values(stage)[:1]})
+    own.add_score(stage.id, "accuracy-v10", {"metric": "accuracy", "version": 10, "values": values(stage)[:1]})
+    table = rows.rows(own, own.plan("scaling"))
+    versions = [row["metric_version"] for row in table.to_pylist() if row["stage"] == stage.id]
+    assert versions == [10]
+
+
+# -- averages --------------------------------------------------------------------------------------------
+
+
+def test_the_table_against_k_by_hand(stored: Store) -> None:
+    section, series, view = only(stored)
+    assert view.names == ("xtreme-2020", "stilts-2020")
+    header, *lines = parse(tables.by_k(section, series, view))
+    columns = ["runs", "mean", "95 % interval", "Δ to k = 0"]
+    assert header == ["k", *columns, "without †: runs", *columns[1:]]
+    base = mean_of(ENCODER)
+    assert lines[0][:5] == ["0", "1", f"{100 * base:.1f}", "–", "–"]
+    for line, k in zip(lines[1:], (1, 2), strict=True):
+        models = [model for model in MODELS[1:] if len(model.mixture.tasks) == k]
+        for offset, chosen in ((1, models), (5, [model for model in models if model != COLLAPSED])):
+            means = [mean_of(model) for model in chosen]
+            assert line[offset] == str(len(means))
+            assert line[offset + 1] == f"{100 * statistics.fmean(means):.1f}"
+            assert line[offset + 3] == f"{100 * (statistics.fmean(means) - base):+.1f}"
+    assert lines[1][2] != lines[1][6]  # the collapsed run matters, and both means are there
+    assert lines[2][2] == lines[2][6]
+
+
+def test_the_line_of_a_run_by_hand(stored: Store) -> None:
+    section, series, view = only(stored)
+    header, *lines = parse(tables.by_run(section, series, view))
+    profile = "xtreme-2020, stilts-2020"
+    assert header == [
+        "tasks",
+        "k",
+        "seed",
+        "layer 1",
+        f"layer 2 ({profile})",
+        "layer 3",
+        "layer 4 (last)",
+        "Δ to k = 0",
+    ]
+    assert [line[:3] for line in lines] == [
+        ["none", "0", "–"],
+        ["mnli@sample", "1", "0"],
+        ["mnli@sample", "1", "1"],
+        ["snli@sample", "1", "0"],
+        ["snli@sample †", "1", "1"],
+        ["mnli@sample+snli@sample", "2", "0"],
+        ["mnli@sample+snli@sample", "2", "1"],
+    ]
+    for line, model in zip(lines, MODELS, strict=True):
+        assert line[3:7] == [f"{100 * mean_of(model, layer):.1f}" for layer in (1, 2, 3, 4)]
+        change = mean_of(model) - mean_of(ENCODER)
+        assert line[7] == (f"{100 * change:+.1f}" if model != ENCODER else "–")
+
+
+def test_the_sweep_and_the_languages_by_hand(stored: Store) -> None:
+    section, series, view = only(stored)
+    header, *lines = parse(tables.by_layer(section, series, view))
+    assert len(header) == 1 + len(MODELS)
+    assert [line[0] for line in lines][:2] == ["0 (embeddings)", "1"]
+    for layer, line in enumerate(lines):
+        assert line[1:] == [f"{100 * mean_of(model, layer):.1f}" for model in MODELS]
+    (table,) = tables.by_language(section, series, view)
+    _, *lines = parse(table)
+    assert [line[0] for line in lines] == [*LANGUAGES, "**mean of 3**", "ru (not in the mean)"]
+    for code, line in zip(LANGUAGES, lines, strict=False):
+        expected = (value_of(measure(model, code), PROFILE_LAYER, "mean", "en->xx") for model in MODELS)
+        assert line[1:] == [f"{100 * value:.1f}" for value in expected]
+    assert lines[-1][2:] == ["–"] * (len(MODELS) - 1)
+
+
+def test_many_runs_are_swept_by_k_with_and_without_the_collapsed(tmp_path: Path) -> None:
+    models = [*MODELS, *(train("mnli@sample", seed=seed) for seed in (2, 3))]
+    section, series, view = only(fill(tmp_path / "store", leaves(models)))
+    header, *lines = parse(tables.by_layer(section, series, view))
+    assert header == ["layer", "k = 0", "k = 1", "k = 1 without †", "k = 2"]
+    ones = [mean_of(model, 3) for model in models[1:] if len(model.mixture.tasks) == 1 and model != COLLAPSED]
+    assert lines[3][3] == f"{100 * statistics.fmean(ones):.1f}"
+    assert lines[3][2] == f"{100 * statistics.fmean([*ones, mean_of(COLLAPSED, 3)]):.1f}"
+    assert len(tables.by_language(section, series, view)) == 2
+
+
+def test_removing_one_record_affects_exactly_its_averages(own: Store) -> None:
+    before, series, view = only(own)
+    gone = measure(MODELS[1], "sw")
+    shutil.rmtree(own.folder(gone.id))
+    after, series_after, _ = only(own)
+    lost = set()
+    for run in before.runs:
+        for place in {place for _, place in before.cells}:
+            mean = after.mean(run, place, view.languages)
+            if mean is None:
+                lost.add((run.model, place))
+            else:
+                assert mean == before.mean(run, place, view.languages)
+    assert lost == {(MODELS[1].id, place) for _, place in before.cells}
+    old, new = (parse(tables.by_k(*of, view)) for of in ((before, series), (after, series_after)))
+    assert [number for number, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]] == [2]
+    assert new[2][1] == "3 of 4"
+    kept = [mean_of(model) for model in MODELS[2:5]]
+    assert new[2][2] == f"{100 * statistics.fmean(kept):.1f}"
+    assert list(tables.incomplete(after, view)) == ["mnli@sample, seed 0: no average, since sw is lacking"]
+    assert parse(tables.by_run(after, series_after, view))[2][3:] == ["–"] * 5
+    assert rows.missing(own, own.plan("scaling")) == [(gone.id, label(gone))]
+    (languages,) = tables.by_language(after, series_after, view)
+    assert [line[2] for line in parse(languages)[3:5]] == ["–", "**–**"]
+
+
+def test_without_its_k_0_a_difference_does_not_exist(own: Store) -> None:
+    for code in LANGUAGES:
+        shutil.rmtree(own.folder(measure(ENCODER, code).id))
+    section, series, view = only(own)  # Russian is still there at k = 0
+    assert {line[4] for line in parse(tables.by_k(section, series, view))[1:]} == {"–"}
+    assert parse(tables.by_k(section, series, view))[1][1:3] == ["0 of 1", "–"]
+    assert {line[-1] for line in parse(tables.by_run(section, series, view))[1:]} == {"–"}
+
+
+def test_a_difference_needs_every_run_at_k_0(tmp_path: Path) -> None:
+    bases = [train("mnli", seed=seed) for seed in (0, 1)]  # XNLI's own training: k is 0, the target seed differs
+    one = train("mnli", start=train("snli@sample"))
+    store = fill(tmp_path / "store", [measure(model, "de", "xnli") for model in (*bases, one)])
+    scores = [value_of(measure(model, "de", "xnli"), 0, "", "") for model in (*bases, one)]
+    change = f"{100 * (scores[2] - statistics.fmean(scores[:2])):+.1f}"
+    section, series, view = only(store)
+    assert [run.k for run in section.runs] == [0, 0, 1]
+    assert parse(tables.by_run(section, series, view))[3][-1] == change
+    shutil.rmtree(store.folder(measure(bases[0], "de", "xnli").id))
+    section, series, view = only(store)
+    assert parse(tables.by_run(section, series, view))[2][-1] == "–"
+
+
+def test_the_profile_s_own_average_stands_beside_a_part_of_it(stored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, profile in benchmarks.PROFILES.items():
+        whole = replace(profile, languages=(*LANGUAGES, "ru"))
+        monkeypatch.setitem(benchmarks.PROFILES, name, whole)
+    section, series, view = only(stored)
+    assert (view.languages, view.official) == (LANGUAGES, (*LANGUAGES, "ru"))
+    header, *lines = parse(tables.by_run(section, series, view))
+    assert header[-1] == "all 4 languages"
+    own_values = [value_of(measure(ENCODER, c), PROFILE_LAYER, "mean", "en->xx") for c in (*LANGUAGES, "ru")]
+    assert [line[-1] for line in lines] == [f"{100 * statistics.fmean(own_values):.1f}"] + ["–"] * 6
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_order_of_rows_does_not_matter(stored: Store, seed: int) -> None:
+    plan = stored.plan("scaling")
+    table = rows.rows(stored, plan)
+    shuffled = table.take(np.random.default_rng(seed).permutation(table.num_rows))
+    (section,), (other,) = stats.sections(table, plan), stats.sections(shuffled, plan)
+    assert (section.runs, section.languages, section.cells) == (other.runs, other.languages, other.cells)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.randoms())
+def test_the_interval_is_student_s(numbers: list[float], shuffle: Any) -> None:
+    found = stats.summarise(numbers)
+    mean = statistics.fmean(numbers)
+    assert found.mean == pytest.approx(mean)
+    assert found.num_runs == len(numbers)
+    quantile = {2: 12.7062, 3: 4.30265, 4: 3.18245, 5: 2.77645, 6: 2.57058, 7: 2.44691, 8: 2.36462}[len(numbers)]
+    half = quantile * statistics.stdev(numbers) / math.sqrt(len(numbers))  # quantiles: a printed t table
+    assert found.low == pytest.approx(mean - half, abs=1e-5)
+    assert found.high == pytest.approx(mean + half, abs=1e-5)
+    shuffle.shuffle(numbers)
+    assert stats.summarise(numbers) == pytest.approx(found)
+
+
+def test_one_run_has_no_interval_and_none_has_no_mean() -> None:
+    assert stats.summarise([0.5]) == (0.5, None, None, 1)
+    assert stats.summarise([]) == (None, None, None, 0)
+
+
+def test_numbers_are_rounded_when_they_are_printed_only() -> None:
+    assert [tables.percent(value) for value in (0.12345, 0.0, 1.0, None)] == ["12.3", "0.0", "100.0", "–"]
+    assert [tables.points(value) for value in (0.0123, -0.0123, -0.0001, None)] == ["+1.2", "-1.2", "0.0", "–"]
+    assert [stats.selected_layers(n) for n in (1, 2, 12, 24)] == [[1], [1, 2], [3, 6, 9, 12], [6, 12, 18, 24]]
+
+
+# -- what is kept apart ----------------------------------------------------------------------------------
+
+
+def test_numeric_paths_of_measurements_never_share_a_table(tmp_path: Path) -> None:
+    fast = {measure(MODELS[1], code).id for code in LANGUAGES}
+    store = fill(tmp_path / "store", leaves(), path=lambda stage: "cuda" if stage.id in fast else PATH)
+    first, second = sections_of(store)
+    assert (first.key["numeric_path"], second.key["numeric_path"]) == (PATH, "cuda")
+    assert [run.model for run in second.runs] == [MODELS[1].id]
+    assert MODELS[1].id not in {run.model for run in first.runs}
+    (series,), (view,) = stats.series(second), stats.views(second)
+    assert parse(tables.by_run(second, series, view))[1][-1] == "–"  # no k = 0 on this path
+
+
+def test_models_trained_on_two_numeric_paths_are_two_series(tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", leaves(), path=lambda stage: "cuda" if stage == MODELS[2] else PATH)
+    (section,) = sections_of(store)
+    found = {one.train_numeric_path: {run.model for run in one.runs} for one in stats.series(section)}
+    assert found["cuda"] == {ENCODER.id, MODELS[2].id}
+    assert found[PATH] == {model.id for model in MODELS} - {MODELS[2].id}
+
+
+def test_recipes_budgets_and_protocols_are_kept_apart(tmp_path: Path) -> None:
+    slow = train("mnli@sample", learning_rate=1e-6)
+    longer = replace(train("mnli@sample"), budget=Budget(1, "epochs"))
+    others = [measure(MODELS[1], code, max_tokens=64) for code in LANGUAGES]
+    store = fill(tmp_path / "store", [*leaves([ENCODER, MODELS[1], slow, longer]), *others])
+    first, second = sections_of(store)
+    assert [run.model for run in second.runs] == [MODELS[1].id]
+    assert "64 tokens" in second.key["protocol"]
+    assert [len(one.runs) for one in stats.series(first)] == [2, 2, 2]
+    assert {one.budget for one in stats.series(first)} == {"2000 examples", "1 epoch"}
+
+
+def test_two_contents_of_one_language_are_refused(tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", [*leaves(), measure(train("mnli@sample", seed=9), "de", content="another")])
+    with pytest.raises(ValueError, match=r"tatoeba/test de was measured on two contents"):
+        sections_of(store)
+
+
+def test_two_values_of_one_cell_are_refused(tmp_path: Path) -> None:
+    twice = replace(measure(ENCODER, "de"), views=Views(num_neighbours=4))
+    store = fill(tmp_path / "store", [measure(ENCODER, "de"), twice])
+    with pytest.raises(ValueError, match="two values for tatoeba/test de"):
+        sections_of(store)
+
+
+# -- the report ------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_written_and_states_what_it_is(stored: Store, tmp_path: Path) -> None:
+    paths = report.write(stored, "scaling", tmp_path / "new" / "report")
+    assert [path.name for path in paths] == ["rows.parquet", "rows.csv", "report.md", "retrieval-by-k.svg"]
+    text = paths[2].read_text()
+    for part in (
+        "22 of 22 measurements are done",
+        "| k | `0,1,2` |",
+        "Profiles `xtreme-2020`, `stilts-2020`: layer 2 of 4",
+        "this is not the published protocol",
+        "36 languages; every run of this study has 3 of them",
+        f"numeric path: {PATH}",
+        tables.FOOTNOTE,
+        "| evaluate | 22 | 33.0 |",
+        "| train | 6 | 9.0 |",
+        "| torch | 2.13.0 |",
+        "22 of 22",
+        "440 of 22000 nearest neighbours",
+    ):
+        assert part in text
+    assert "miniature" not in text
+    assert "Missing" not in text
+
+
+def test_the_same_store_gives_the_same_bytes(stored: Store, own: Store, tmp_path: Path) -> None:
+    first = report.write(stored, "scaling", tmp_path / "a")
+    second = report.write(own, "scaling", tmp_path / "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert b"<dc:date>" not in first[-1].read_bytes()
+
+
+def test_what_is_missing_or_unscored_is_named(tmp_path: Path) -> None:
+    bare = measure(ENCODER, "fr")
+    store = fill(tmp_path / "store", leaves(), score=lambda stage: stage != bare)
+    for stage in (MODELS[1], *(measure(MODELS[1], code) for code in LANGUAGES), MODELS[3]):
+        shutil.rmtree(store.folder(stage.id))
+    plan = store.plan("scaling")
+    lacking = [id for id, _ in rows.missing(store, plan)]
+    assert sorted(lacking) == sorted([MODELS[1].id, *(measure(MODELS[1], code).id for code in LANGUAGES)])
+    assert rows.unscored(store, plan, rows.rows(store, plan)) == [(bare.id, label(bare))]
+    text = report.write(store, "scaling", tmp_path / "report")[2].read_text()
+    assert "18 of 21 measurements are done" in text
+    assert all(id in text for id in lacking)
+    assert f"without a score (`xstilts rescore` adds it): 1\n\n* {label(bare)} (`{bare.id}`)" in text
+
+
+def test_an_empty_study_is_reported_as_missing(stored: Store, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    store.write_plan("scaling", stored.plan("scaling"))
+    paths = report.write(store, "scaling", tmp_path / "report")
+    assert [path.name for path in paths] == ["rows.parquet", "rows.csv", "report.md"]
+    assert "0 of 22 measurements" in paths[-1].read_text()
+    assert "… and 8 more" in paths[-1].read_text()
+
+
+def test_the_miniature_is_labelled_and_other_kinds_are_reported(tmp_path: Path) -> None:
+    small = [measure(model, code, "mini-bitext") for model in (ENCODER, train("mini-nli")) for code in ("de", "ru")]
+    store = fill(tmp_path / "store", [*small, *(measure(train("mnli"), code, "xnli") for code in ("de", "sw"))])
+    paths = report.write(store, "scaling", tmp_path / "report")
+    text = paths[2].read_text()
+    assert "## mini-bitext/test, offline, *miniature*" in text
+    assert "No profile covers this task" in text
+    scores = [value_of(measure(train("mnli"), code, "xnli"), 0, "", "") for code in ("de", "sw")]
+    assert f"| none then mnli | 0 | 0 | {100 * statistics.fmean(scores):.1f} | – |" in text
+    assert len(paths) == 4
+    section = sections_of(store)[0]
+    figure = plots.retrieval_by_k(section, stats.views(section)[0])
+    assert figure is not None
+    assert "miniature" in figure.get_suptitle()
+
+
+def test_the_plot_shows_every_run_and_the_means(stored: Store) -> None:
+    section, _, view = only(stored)
+    figure = plots.retrieval_by_k(section, view)
+    assert figure is not None
+    assert figure.get_suptitle() == "offline: tatoeba, mean over 3 languages, mean pooling"
+    asks, answers = figure.axes
+    assert [panel.get_title("left")[:10] for panel in (asks, answers)] == ["English as", "English an"]
+    assert asks.get_xlabel() == "number of intermediate tasks, k"
+    assert asks.get_ylabel() == "mean accuracy at 1 (%)"
+    for panel, direction in ((asks, "en->xx"), (answers, "xx->en")):
+        drawn = [line.get_ydata()[0] for line in panel.lines if line.get_linestyle() == "None"]
+        expected = [100 * mean_of(model, layer, direction) for layer in (2, 3, 4) for model in MODELS]
+        assert sorted(drawn) == pytest.approx(sorted(expected))
+        crosses = [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "x"]
+        assert sorted(crosses) == pytest.approx(sorted(100 * mean_of(COLLAPSED, n, direction) for n in (2, 3, 4)))
+        (profile,) = (line for line in panel.lines if "xtreme" in str(line.get_label()))
+        ones = [mean_of(model, PROFILE_LAYER, direction) for model in MODELS[1:5]]
+        twos = [mean_of(model, PROFILE_LAYER, direction) for model in MODELS[5:]]
+        means = [mean_of(ENCODER, PROFILE_LAYER, direction), statistics.fmean(ones), statistics.fmean(twos)]
+        assert list(profile.get_ydata()) == pytest.approx([100 * mean for mean in means])
+        assert sum(line.get_linestyle() == "--" for line in panel.lines) == 3  # the means without the collapsed
+
+
+def test_reporting_and_scoring_load_no_torch() -> None:
+    code = "import sys, xstilts.report, xstilts.scoring; print('torch' in sys.modules, 'xstilts.engine' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
