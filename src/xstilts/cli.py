@@ -332,7 +332,7 @@ def _study_file(study: str) -> Path | None:
     return Path(path) if path.endswith(".py") else None
 
 
-def _plan(study: str, parameters: list[str] | None, data: Path | None, cache: Path | None) -> Plan:
+def _plan(study: str, given: list[str] | None, data: Path | None, cache: Path | None) -> Plan:
     from .run import load_study_file
     from .studies import STUDIES
     from .study import Sources, make_plan
@@ -352,9 +352,11 @@ def _plan(study: str, parameters: list[str] | None, data: Path | None, cache: Pa
             wanted = next(iter(functions))
         one_of(f"study function of {path}", wanted, functions)
         name, function = wanted, functions[wanted]
-    values = _parse(function, name, parameters or [])
+    values = _parse(function, name, given or [])
     sources: Sources = Sources(data, _cache(cache))
-    return make_plan(name, function(**values), sources, {key: _spell(value) for key, value in values.items()})
+    defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
+    parameters = {key: _spell(value) for key, value in (defaults | values).items()}
+    return make_plan(name, function(**values), sources, parameters)
 
 
 def _parse(function: Callable[..., Any], name: str, given: list[str]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def pool(hidden: Tensor, batch: Any, pooling: str) -> Tensor:
     count = batch.lengths
     if pooling == "mean-no-special":
         total = total - hidden[batch.starts] - hidden[batch.starts + batch.lengths - 1]
+        total = total.where(count[:, None] > 2, 0.0)  # nothing else to average: no direction, not rounding noise
         count = (count - 2).clamp(min=1)
     return total / count[:, None]
 
