@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from xstilts.engine import encoder as encoders
 from xstilts.engine.attention import PACKED, Packing, packed, packed_attention, reference_attention
-from xstilts.engine.encoder import Encoder, build_tiny, load
+from xstilts.engine.encoder import Encoder, load
+from xstilts.engine.folders import build_tiny, load_tokenizer, tokenizer_fingerprint
 
 SIZES: dict[str, Any] = {
     "vocab_size": 97,
@@ -315,7 +315,7 @@ def test_saved_folder_loads_without_us(architecture: str, folders: dict[str, Pat
     ids, lengths = batch()
     torch.testing.assert_close(padded_forward(plain, ids, None)[-1], encoder(ids, lengths), rtol=1e-5, atol=1e-5)
     ours = AutoTokenizer.from_pretrained(tmp_path / "saved")
-    assert encoders.tokenizer_fingerprint(ours) == encoders.tokenizer_fingerprint(encoders.load_tokenizer(tiny))
+    assert tokenizer_fingerprint(ours) == tokenizer_fingerprint(load_tokenizer(tiny))
 
 
 def test_half_precision_checkpoints_load_as_float32(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_tiny_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     sizes = {"vocab_size": 60, "hidden_size": 16, "intermediate_size": 16}  # fewer than there are characters
     build_tiny(tmp_path / "a", iter(TEXTS), **sizes)
     call = f"build_tiny(Path({str(tmp_path / 'b')!r}), {TEXTS!r}, **{sizes!r})"
-    code = f"from pathlib import Path; from xstilts.engine.encoder import build_tiny; {call}"
+    code = f"from pathlib import Path; from xstilts.engine.folders import build_tiny; {call}"
     subprocess.run([sys.executable, "-c", code], check=True)
     build_tiny(tmp_path / "seed", TEXTS, **sizes, seed=1)
     build_tiny(tmp_path / "texts", TEXTS[:-1], **sizes)
@@ -385,7 +385,7 @@ def test_tiny_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     assert digest_of(tmp_path / "b") == first
     assert {name for name in first if seed[name] != first[name]} == {"model.safetensors"}
     assert texts["tokenizer.json"] != first["tokenizer.json"]
-    vocabulary = encoders.load_tokenizer(tmp_path / "a").get_vocab()
+    vocabulary = load_tokenizer(tmp_path / "a").get_vocab()
     assert len(vocabulary) <= 60
     assert sum(len(token) == 1 for token in vocabulary) == 30
     with pytest.raises(ValueError, match="is not empty"):
@@ -403,7 +403,7 @@ def test_tiny_of_every_architecture(architecture: str, tmp_path: Path) -> None:
         "max_positions": 40,
     }
     build_tiny(tmp_path / "tiny", TEXTS, architecture=architecture, **sizes)
-    tokenizer = encoders.load_tokenizer(tmp_path / "tiny")
+    tokenizer = load_tokenizer(tmp_path / "tiny")
     encoder = load(tmp_path / "tiny", attention_dropout=None, hidden_dropout=None)
     assert (encoder.hidden_size, encoder.num_layers, encoder.max_positions) == (16, 1, 40)
     assert encoder.vocab_size == len(tokenizer) <= 100
@@ -427,7 +427,7 @@ def test_tiny_of_an_unknown_architecture(tmp_path: Path) -> None:
 
 
 def test_fingerprint_sees_another_tokenizer_class(tiny: Path, tmp_path: Path) -> None:
-    first = encoders.tokenizer_fingerprint(encoders.load_tokenizer(tiny))
+    first = tokenizer_fingerprint(load_tokenizer(tiny))
     assert len(first) == 16
     assert int(first, 16)
 
@@ -436,7 +436,7 @@ def test_fingerprint_sees_another_tokenizer_class(tiny: Path, tmp_path: Path) ->
             (tmp_path / file).write_bytes((tiny / file).read_bytes())
         config = json.loads((tiny / "tokenizer_config.json").read_text())
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | values))
-        return encoders.tokenizer_fingerprint(encoders.load_tokenizer(tmp_path))
+        return tokenizer_fingerprint(load_tokenizer(tmp_path))
 
     assert changed() == first
     assert changed(tokenizer_class="PreTrainedTokenizerFast") == first
@@ -449,42 +449,6 @@ def test_tokenizer_folder_without_files(folders: dict[str, Path], tmp_path: Path
     encoder = load(folders["bert"], attention_dropout=None, hidden_dropout=None)
     with pytest.raises(ValueError, match="no tokenizer files"):
         encoders.save(encoder, folders["bert"], tmp_path / "saved")
-
-
-def test_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    command = f"xstilts fetch owner/name@{commit}"
-    with pytest.raises(ValueError, match=command):
-        encoders.find_in_hub_cache("owner/name", commit)
-    repository = tmp_path / "models--owner--name"
-    snapshot = repository / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match=command):
-        encoders.find_in_hub_cache("owner/name", commit)
-    (snapshot / "model.safetensors").touch()
-    assert encoders.find_in_hub_cache("owner/name", commit) == snapshot
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
-    assert encoders.find_in_hub_cache("owner/name", "main") == snapshot
-
-
-def test_download_takes_no_code_and_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = ["config.json", "model.safetensors", "tokenizer.json", "sentencepiece.bpe.model", "vocab.txt"]
-    others = ["pytorch_model.bin", "modeling.py", "model.pt", "tf_model.h5", "onnx/model.json", "README.md"]
-    asked = []
-
-    def fake(name: str, *, revision: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
-        chosen = huggingface_hub.utils.filter_repo_objects(
-            files + others, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns
-        )
-        asked.append((name, revision, list(chosen)))
-        return str(tmp_path)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
-    assert encoders.download("owner/name", "main") == tmp_path
-    assert asked == [("owner/name", "main", files)]
 
 
 def test_encoder_is_a_plain_module(folders: dict[str, Path]) -> None:

@@ -149,7 +149,7 @@ def test_classify_encodes_as_the_tokenizer_does(folder: Path) -> None:
         assert "types" not in columns
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(first=st.integers(0, 20), second=st.integers(0, 20), max_tokens=st.integers(8, 30))
 def test_the_longer_segment_is_truncated_from_its_end(
     folders: dict[str, Path], first: int, second: int, max_tokens: int
@@ -208,9 +208,7 @@ def test_classify_is_the_plain_computation(model: Model, folder: Path) -> None:
         together = theirs(**padded).last_hidden_state[:, 0]
     labels = torch.tensor([columns["label"][row] for row in rows])
     torch.testing.assert_close(found["scores"], logits, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        found["scores"], head.projection(torch.tanh(head.dense(together))), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(found["scores"], head.projection(torch.tanh(head.dense(together))), atol=1e-5, rtol=1e-5)
     nll = [-math.log(torch.softmax(row.double(), 0)[label]) for row, label in zip(logits, labels, strict=True)]
     assert float(loss) == pytest.approx(sum(nll) / len(nll), abs=1e-5)
     assert found["gold"].tolist() == labels.tolist()
@@ -469,7 +467,10 @@ def brute_force(queries: Tensor, candidates: Tensor, count: int) -> tuple[np.nda
 
 @pytest.mark.parametrize(("num_queries", "num_candidates", "count"), [(50, 300, 8), (7, 5, 8), (3, 8, 8), (1, 1, 3)])
 def test_neighbours_against_float64(num_queries: int, num_candidates: int, count: int) -> None:
-    queries, candidates = torch.randn(num_queries, 24, generator=rng(1)), torch.randn(num_candidates, 24, generator=rng(2))
+    queries, candidates = (
+        torch.randn(num_queries, 24, generator=rng(1)),
+        torch.randn(num_candidates, 24, generator=rng(2)),
+    )
     candidates *= torch.rand(num_candidates, 1, generator=rng(3)) + 0.5  # cosine, not inner product
     found, similarity = embed.neighbours(queries, candidates, count)
     expected, cosine = brute_force(queries, candidates, num_candidates)

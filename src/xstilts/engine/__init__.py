@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xstilts.hub import find_encoder
 from xstilts.stage import Encoder, Evaluate, Recipe, Stage, Train
 
 
@@ -100,7 +101,8 @@ def encoder_folder(encoder: Encoder, context: Context) -> Path:
         return folder
     if Path(encoder.name).is_dir():
         return Path(encoder.name)
-    return folders.find_in_hub_cache(encoder.name, encoder.revision)
+    commit = encoder.content.rpartition("@")[2]  # the one that the plan found and that counts
+    return find_encoder(encoder.name, commit or encoder.revision)
 
 
 def start_folder(model: Encoder | Stage, context: Context) -> Path:

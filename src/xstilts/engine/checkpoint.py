@@ -68,11 +68,13 @@ def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course:
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
     final = work / f"checkpoint-{course.step}"
-    if final.exists():
-        shutil.rmtree(final)
+    if final.exists():  # put aside whole: a half-removed folder under its name would be resumed from
+        aside = work / "checkpoint.old"
+        shutil.rmtree(aside, ignore_errors=True)
+        final.rename(aside)
     part.rename(final)
     for old in work.iterdir():
-        if old.name.startswith(("checkpoint-", "best-")) and old.name not in (final.name, course.best):
+        if old.name.startswith(("checkpoint", "best-")) and old.name not in (final.name, course.best):
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -11,27 +11,7 @@ import torch
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from .attention import PACKED, packed
-from .folders import (
-    build_tiny,
-    download,
-    find_in_hub_cache,
-    load_tokenizer,
-    quiet,
-    read_config,
-    tokenizer_fingerprint,
-    without_pooler,
-)
-
-__all__ = [
-    "Encoder",
-    "build_tiny",
-    "download",
-    "find_in_hub_cache",
-    "load",
-    "load_tokenizer",
-    "save",
-    "tokenizer_fingerprint",
-]
+from .folders import quiet, read_config, without_pooler
 
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")

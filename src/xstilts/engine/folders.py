@@ -1,4 +1,4 @@
-"""Local Hugging Face folders: config, tokenizer and its fingerprint, the hub cache, a tiny random encoder."""
+"""Local Hugging Face folders: config, tokenizer and its fingerprint, a tiny random encoder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from collections.abc import Iterable, Iterator
 from inspect import signature
 from pathlib import Path
 
-import huggingface_hub
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -36,8 +34,6 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
-
-_HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
 
 # More than 12 scripts, digits, emoji, characters that NFKC changes, decomposed accents, spaces at both ends,
 # zero-width characters, texts of special tokens.
@@ -109,47 +105,6 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
         "size": len(tokenizer),
     }
     return hashlib.sha256(json.dumps(observed, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def find_in_hub_cache(name: str, revision: str) -> Path:
-    """The folder of a hub encoder in the local Hugging Face cache; no network.
-
-    Args:
-        name: the repository, `owner/name`.
-        revision: a commit (40 hex digits), or a tag or branch that was fetched under that name.
-
-    Raises:
-        ValueError: it is not there, or not completely.
-    """
-    try:
-        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
-        complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    except LocalEntryNotFoundError:
-        complete = False
-    if not complete:
-        raise ValueError(
-            f"encoder {name}@{revision} is not (completely) in the local Hugging Face cache; "
-            f"fetch it with: xstilts fetch {name}@{revision}"
-        )
-    return folder
-
-
-def download(name: str, revision: str) -> Path:
-    """Fetches a hub encoder into the Hugging Face cache: config, safetensors, tokenizer; no code, no pickles.
-
-    Args:
-        name: the repository, `owner/name`.
-        revision: a commit, tag or branch.
-
-    Returns:
-        Its folder in the cache.
-    """
-    top_level_only = ["*/*"]
-    return Path(
-        huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=top_level_only
-        )
-    )
 
 
 def build_tiny(

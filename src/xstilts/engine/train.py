@@ -82,6 +82,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         course.num_tokens.append(batch.num_tokens)
         course.step += 1
         if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
+            _refuse_nan(losses[: course.step].tolist(), plan)
             _evaluate(members, model, course, recipe, device, context.work)
             if recipe.checkpoint == "best":
                 save()
@@ -204,7 +205,11 @@ def _evaluate(
     device: torch.device,
     work: Path,
 ) -> None:
-    """Measure every task on its first English dev rows; their unweighted mean decides which checkpoint is best."""
+    """Measure every task on its first English dev rows; their unweighted mean decides which checkpoint is best.
+
+    Raises:
+        FloatingPointError: the last update broke the weights, which its loss, taken before it, does not show.
+    """
     model.eval()
     scores = {}
     for member in members:
@@ -219,6 +224,10 @@ def _evaluate(
             precision=recipe.precision,
             device=device,
         )
+        if not all(np.isfinite(values).all() for values in columns.values()):
+            raise FloatingPointError(
+                f"the predictions after step {course.step} ({member.task.name}) are not finite: lower the learning rate"
+            )
         scores[member.task.name] = dev_score(kind, columns) | {"on": member.dev_is, "num_examples": len(rows)}
     course.evaluations.append({"step": course.step, "dev": scores})
     means = [s.get("accuracy", -s.get("loss", math.inf)) for s in scores.values()]

@@ -1,0 +1,41 @@
+# Everything here runs in a virtual environment of its own, with the versions of constraints.txt.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow check format clean
+
+# The main job on embedded data: train on k = 0, 1, 2 intermediate tasks, score retrieval, report.
+demo: $(READY)
+	$(BIN)/xstilts run scaling seeds=0,1 --store $(DEMO)/store --cache $(DEMO)/cache --report $(DEMO)/report
+	@echo
+	@echo "The result: $(DEMO)/report/report.md"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# The tests that take minutes: 25 random kills, retrieval of one more real language.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(READY)
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[offline,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,53 @@
+"""Encoders of the Hugging Face hub: found in the local cache, downloaded only when asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
+_NO_SUBFOLDERS = ["*/*"]
+
+
+def find_encoder(name: str, revision: str) -> Path:
+    """The snapshot of an encoder in the local Hugging Face cache, in a folder named by its commit; no network.
+
+    Args:
+        name: the repository, ``owner/name``.
+        revision: a commit (40 hex digits), or a tag or branch that was fetched under that name.
+
+    Raises:
+        ValueError: it is not there, or not completely.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
+        complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    except LocalEntryNotFoundError:
+        complete = False
+    if not complete:
+        raise ValueError(
+            f"the encoder {name}@{revision} is neither a folder nor (completely) in the local Hugging Face cache; "
+            f"fetch it with: xstilts fetch {name}@{revision}"
+        )
+    return folder
+
+
+def download_encoder(name: str, revision: str) -> Path:
+    """Fetch an encoder into the Hugging Face cache: config, safetensors, tokenizer; no code, no pickles.
+
+    Args:
+        name: the repository, ``owner/name``.
+        revision: a commit, tag or branch.
+
+    Returns:
+        Its folder in the cache.
+    """
+    import huggingface_hub
+
+    return Path(
+        huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=_FILES, ignore_patterns=_NO_SUBFOLDERS
+        )
+    )

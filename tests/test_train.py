@@ -1,0 +1,681 @@
+"""The training loop: what it optimises, what it writes, and that an interrupted run ends in the same bytes."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warmup
+
+from xstilts.engine import Context, Interrupted, checkpoint, encoder_folder, perform
+from xstilts.engine import train as train_module
+from xstilts.engine.data import Tokenised, tokenised
+from xstilts.engine.evaluate import predict
+from xstilts.engine.kinds import classify
+from xstilts.engine.model import Model
+from xstilts.engine.packing import Batch, collate
+from xstilts.engine.train import dev_score, learning_rate
+from xstilts.stage import STILTS, Budget, Encoder, Mixture, Override, Recipe, Tiny, Train
+from xstilts.study import Sources, make_plan
+from xstilts.tasks import find
+
+CPU = torch.device("cpu")
+TINY = Encoder("tiny", tiny=Tiny(vocab_size=400, hidden_size=16, intermediate_size=32, max_positions=64))
+RECIPE = replace(STILTS, learning_rate=2e-3, batch_examples=4, max_tokens=40, evaluate_every_steps=3, dev_examples=12)
+NLI = Mixture(("mini-nli",))
+TEN_STEPS = Budget(10, "steps")
+MIXED = Mixture(("mini-nli", "mini-paraphrase", "mini-text"), policy="uniform", languages=("de", "en"))
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the whole session: the tiny encoder is built once."""
+    folder = tmp_path_factory.getbasetemp() / "engine-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+class Bench:
+    """Stages done one after the other in one folder."""
+
+    def __init__(self, folder: Path, cache_dir: Path) -> None:
+        self.folder, self.cache_dir = folder, cache_dir
+        self.inputs: dict[str, Path] = {}
+
+    def stage(
+        self,
+        mixture: Mixture = NLI,
+        budget: Budget = TEN_STEPS,
+        recipe: Recipe = RECIPE,
+        start: Encoder | Train = TINY,
+        seed: int = 0,
+    ) -> Train:
+        plan = make_plan("test", [Train(start, mixture, budget, recipe, seed)], Sources(None, self.cache_dir))
+        stage = plan.stages[plan.leaves[0]]
+        assert isinstance(stage, Train)
+        return stage
+
+    def context(self, name: str = "a", **rest: Any) -> Context:
+        work = self.folder / name / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        return Context(inputs=self.inputs, work=work, data_dir=None, cache_dir=self.cache_dir, **rest)
+
+    def train(self, stage: Train, name: str = "a", **rest: Any) -> Done:
+        """Train into the folder ``name``; a second call under the same name goes on from its checkpoint."""
+        context = self.context(name, **rest)
+        out = self.folder / name / "out"
+        out.mkdir(exist_ok=True)
+        result = perform(stage, out, context)["result"]
+        self.inputs[stage.id] = out / "weights"
+        return Done(out, result)
+
+    def model(self, stage: Train) -> Model:
+        """A stage's model as it stands before the first step."""
+        model = Model(encoder_folder(stage.start, self.context()), stage.recipe)
+        model.add_heads(stage.mixture.tasks, stage.recipe, stage.seed)
+        return model
+
+    def rows(self, stage: Train, model: Model, split: str = "train") -> Tokenised:
+        parts = [part for part in stage.data if part.split == split]
+        return tokenised(
+            parts, model.tokenizer, model.fingerprint, max_tokens=40, data_dir=None, cache_dir=self.cache_dir
+        )
+
+
+class Done:
+    """The files and the result of a training."""
+
+    def __init__(self, out: Path, result: dict[str, Any]) -> None:
+        self.out, self.result = out, result
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        self.steps = [line for line in lines if "loss" in line]
+        self.evaluations = [line for line in lines if "dev" in line]
+
+    @property
+    def bytes(self) -> dict[str, bytes]:
+        """Every file but those of the tokenizer, which is copied."""
+        names = ("weights/encoder/model.safetensors", "weights/heads.safetensors", "weights/heads.json", "log.jsonl")
+        return {name: (self.out / name).read_bytes() for name in names}
+
+    @property
+    def lasting_result(self) -> dict[str, Any]:
+        """The result without what a resume changes."""
+        return {k: v for k, v in self.result.items() if k not in ("tokens_per_second", "resumed_at_step")}
+
+    def heads(self) -> dict[str, torch.Tensor]:
+        return load_file(self.out / "weights" / "heads.safetensors")
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.out / "weights" / "encoder" / "model.safetensors")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, cache_dir: Path) -> Bench:
+    return Bench(tmp_path, cache_dir)
+
+
+# --------------------------------------------------------------------------------------------------- learning
+
+
+@pytest.mark.parametrize("task", ["mini-nli", "mini-text"])
+def test_the_loss_falls(task: str, bench: Bench) -> None:
+    recipe = replace(RECIPE, learning_rate=5e-3, batch_examples=16, hidden_dropout=0.0, evaluate_every_steps=1000)
+    languages = ("de",) if task == "mini-text" else ()
+    done = bench.train(bench.stage(Mixture((task,), languages=languages), Budget(120, "steps"), recipe))
+    losses = [line["loss"] for line in done.steps]
+    assert len(losses) == 120
+    start = math.log(3) if task == "mini-nli" else math.log(400)
+    assert abs(np.mean(losses[:3]) - start) < 0.4
+    assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:10])
+    assert done.result["final_loss"] == losses[-1]
+
+
+def test_what_a_result_and_a_log_say(bench: Bench) -> None:
+    stage = bench.stage(MIXED, Budget(37))
+    done = bench.train(stage)
+    tasks = done.result["tasks"]
+    assert list(tasks) == list(MIXED.tasks)
+    assert {name: task["examples"] for name, task in tasks.items()} == {
+        "mini-nli": 13,
+        "mini-paraphrase": 12,
+        "mini-text": 12,
+    }
+    assert {name: task["steps"] for name, task in tasks.items()} == {
+        "mini-nli": 4,
+        "mini-paraphrase": 3,
+        "mini-text": 3,
+    }
+    assert done.result["steps"] == len(done.steps) == 10
+    assert done.result["examples"] == 37
+    assert [line["step"] for line in done.steps] == list(range(10))
+    for name, task in tasks.items():
+        assert task["tokens"] == sum(line["tokens"] for line in done.steps if line["task"] == name) > 0
+    assert done.result["tokens"] == sum(task["tokens"] for task in tasks.values())
+    assert [line["step"] for line in done.evaluations] == [3, 6, 9, 10]
+    assert tasks["mini-nli"]["dev"] == done.evaluations[-1]["dev"]["mini-nli"]
+    assert tasks["mini-nli"]["dev"]["on"] == "dev"
+    assert tasks["mini-nli"]["dev"]["num_examples"] == 12
+    assert tasks["mini-text"]["dev"]["on"] == "train"  # there is no dev split
+    assert set(tasks["mini-text"]["dev"]) == {"loss", "on", "num_examples"}
+    assert [line["learning_rate"] for line in done.steps] == [learning_rate(RECIPE, step, 10) for step in range(10)]
+    assert done.result["checkpoint_step"] == 10
+    assert done.result["num_layers"] == 2
+    assert done.result["tokenizer_fingerprint"] == bench.model(stage).fingerprint
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(bench: Bench) -> None:
+    one = bench.train(bench.stage(MIXED, Budget(5, "steps")), "one")
+    again = bench.train(bench.stage(MIXED, Budget(5, "steps")), "again")
+    other = bench.train(bench.stage(MIXED, Budget(5, "steps"), seed=1), "other")
+    assert one.bytes == again.bytes
+    assert one.lasting_result == again.lasting_result
+    assert all(one.bytes[name] != other.bytes[name] for name in one.bytes if name != "weights/heads.json")
+
+
+def test_progress_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_module, "_REPORT_SECONDS", -1)
+    reports: list[dict[str, Any]] = []
+    done = bench.train(bench.stage(budget=Budget(4, "steps")), report=reports.append)
+    assert [(report["step"], report["steps"]) for report in reports] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert [report["loss"] for report in reports] == [line["loss"] for line in done.steps]
+    assert all(report["tokens_per_second"] > 0 for report in reports)
+
+
+def test_bfloat16_keeps_float32_weights(bench: Bench) -> None:
+    exact = bench.train(bench.stage(budget=Budget(3, "steps")), "exact")
+    rough = bench.train(bench.stage(budget=Budget(3, "steps"), recipe=replace(RECIPE, precision="bfloat16")), "rough")
+    assert {value.dtype for value in rough.weights().values()} == {torch.float32}
+    assert rough.bytes != exact.bytes
+    losses = [[line["loss"] for line in done.steps] for done in (exact, rough)]
+    np.testing.assert_allclose(*losses, rtol=0.02)
+
+
+# ------------------------------------------------------------------------------------------------ the optimiser
+
+
+@pytest.mark.parametrize(("share", "num_steps"), [(0.1, 100), (0.1, 7), (0.0, 5), (0.06, 1000), (0.5, 3), (0.1, 1)])
+def test_the_learning_rate_is_transformers(share: float, num_steps: int) -> None:
+    recipe = replace(STILTS, warmup_share=share, learning_rate=3e-4)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = get_linear_schedule_with_warmup(optimiser, math.ceil(share * num_steps), num_steps).lr_lambdas[0]
+    found = [learning_rate(recipe, step, num_steps) for step in range(num_steps)]
+    assert found == pytest.approx([3e-4 * theirs(step) for step in range(num_steps)], rel=1e-12)
+    constant = [learning_rate(replace(recipe, decay="constant"), step, num_steps) for step in range(num_steps)]
+    num_warmup = math.ceil(share * num_steps)
+    assert constant == found[:num_warmup] + [3e-4] * (num_steps - num_warmup)
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.05, 1e6])
+def test_two_steps_are_adamw_by_hand(max_grad_norm: float, bench: Bench) -> None:
+    """Decoupled decay (Loshchilov and Hutter 2019, algorithm 2) after clipping, in float64."""
+    recipe = replace(
+        RECIPE,
+        max_grad_norm=max_grad_norm,
+        weight_decay=0.3,
+        warmup_share=0.0,
+        adam_beta1=0.8,
+        adam_beta2=0.95,
+        adam_epsilon=1e-6,
+        learning_rate=1e-2,
+    )
+    stage = bench.stage(Mixture(("mini-nli",)), recipe=recipe)
+    model = bench.model(stage)
+    optimiser = train_module._optimiser(model, recipe)
+    rows = bench.rows(stage, model)
+    double = {name: p.detach().double() for name, p in model.named_parameters()}
+    first = {name: torch.zeros_like(p) for name, p in double.items()}
+    second = {name: torch.zeros_like(p) for name, p in double.items()}
+    clipped = []
+    for step in range(2):
+        batch = collate(rows, range(step * 4, step * 4 + 4), CPU)
+        twin = copy.deepcopy(model)
+        twin.train()
+        torch.manual_seed(train_module.stream_seed(stage.seed, "dropout", step))
+        classify.loss(twin.encoder, twin.head("mini-nli"), batch, torch.Generator()).backward()
+        gradients = {name: p.grad.double() for name, p in twin.named_parameters() if p.grad is not None}
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients.values()))
+        clipped.append(norm > max_grad_norm)
+        scale = min(1.0, max_grad_norm / (norm + 1e-6))
+        rate = 1e-2 * (2 - step) / 2
+        for name, g in gradients.items():
+            decay = 0.0 if double[name].ndim == 1 else 0.3
+            first[name] = 0.8 * first[name] + 0.2 * scale * g
+            second[name] = 0.95 * second[name] + 0.05 * (scale * g) ** 2
+            m = first[name] / (1 - 0.8 ** (step + 1))
+            v = second[name] / (1 - 0.95 ** (step + 1))
+            double[name] = double[name] * (1 - rate * decay) - rate * m / (v.sqrt() + 1e-6)
+        train_module._step(model, optimiser, find("mini-nli"), batch, stage, step, num_steps=2)
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.detach().double(), double[name], atol=2e-6, rtol=0, msg=name)
+    assert clipped == [max_grad_norm < 1] * 2
+
+
+def test_biases_and_norms_do_not_decay(bench: Bench) -> None:
+    stage = bench.stage(MIXED)
+    model = bench.model(stage)
+    optimiser = train_module._optimiser(model, replace(RECIPE, weight_decay=0.25))
+    decay = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
+    found = {name: decay[id(parameter)] for name, parameter in model.named_parameters()}
+    exempt = {name for name in found if name.endswith("bias") or "LayerNorm" in name or ".norm." in name}
+    assert {name for name, value in found.items() if value == 0.0} == exempt
+    assert {name for name, value in found.items() if value == 0.25} == set(found) - exempt
+    assert len(exempt) > 20
+    assert any("word_embeddings" in name for name in set(found) - exempt)
+
+
+def test_only_the_steps_own_head_moves(bench: Bench) -> None:
+    stage = bench.stage(MIXED)
+    model = bench.model(stage)
+    optimiser = train_module._optimiser(model, RECIPE)
+    nli = bench.stage(NLI)
+    rows = bench.rows(nli, model)
+    for step in (3, 4):  # moments of an earlier step must not move a head either
+        before = copy.deepcopy(model.state_dict())
+        train_module._step(model, optimiser, find("mini-nli"), collate(rows, [0, 1], CPU), stage, step, 10)
+        moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert {name.split(".")[1] for name in moved if name.startswith("heads.")} == {"mini-nli"}
+        assert any(name.startswith("encoder.") for name in moved)
+
+
+def test_dropout_is_a_function_of_seed_and_step(bench: Bench) -> None:
+    stage = bench.stage(NLI, recipe=replace(RECIPE, hidden_dropout=0.3))
+    losses: dict[tuple[int, int, int], float] = {}
+    for seed, step, attempt in itertools.product((0, 1), (2, 3), (0, 1)):
+        model = bench.model(stage)
+        torch.manual_seed(attempt)
+        optimiser = train_module._optimiser(model, RECIPE)
+        batch = collate(bench.rows(stage, model), [0, 1, 2], CPU)
+        seeded = replace(stage, seed=seed)
+        losses[seed, step, attempt] = float(
+            train_module._step(model, optimiser, find("mini-nli"), batch, seeded, step, 10)
+        )
+    for seed, step in itertools.product((0, 1), (2, 3)):
+        assert losses[seed, step, 0] == losses[seed, step, 1]
+    assert len(set(losses.values())) == 4
+
+
+@pytest.mark.parametrize(("rate", "random"), [(0.0, False), (None, True), (0.4, True)])
+def test_attention_dropout(rate: float | None, random: bool, bench: Bench) -> None:
+    assert STILTS.attention_dropout == 0.0
+    stage = bench.stage(recipe=replace(RECIPE, hidden_dropout=0.0, attention_dropout=rate))
+    model = bench.model(stage)
+    model.train()
+    batch = collate(bench.rows(stage, model), range(6), CPU)
+    one, two = (model.encoder(batch.ids, batch.row_lengths) for _ in range(2))
+    assert torch.equal(one, two) != random
+
+
+# ----------------------------------------------------------------------------------------------------- heads
+
+
+def test_a_head_starts_the_same_in_every_subset(bench: Bench) -> None:
+    folder = encoder_folder(bench.stage().start, bench.context())
+    starts: dict[str, list[dict[str, torch.Tensor]]] = {name: [] for name in MIXED.tasks}
+    for count in (1, 2, 3):
+        for subset in itertools.combinations(MIXED.tasks, count):
+            model = Model(folder)
+            torch.manual_seed(count)
+            state = torch.get_rng_state()
+            model.add_heads(subset, RECIPE, seed=4)
+            assert torch.equal(torch.get_rng_state(), state), "a head must not draw from the global stream"
+            for name in subset:
+                starts[name].append(model.head(name).state_dict())
+    for found in starts.values():
+        assert len(found) == 4
+        assert all(torch.equal(one[key], found[0][key]) for one in found for key in one)
+    weights = [starts[name][0]["dense.weight"] for name in MIXED.tasks]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(weights, 2))
+    model = Model(folder)
+    model.add_heads(["mini-nli"], RECIPE, seed=5)
+    assert not torch.equal(model.head("mini-nli").dense.weight, weights[0])
+
+
+def test_heads_do_not_pass_to_the_next_phase(bench: Bench) -> None:
+    first_stage = bench.stage(NLI, seed=3)
+    first = bench.train(first_stage, "first")
+    still = replace(RECIPE, learning_rate=1e-30, weight_decay=0.0)
+    second_stage = bench.stage(NLI, Budget(2, "steps"), still, start=first_stage, seed=3)
+    assert second_stage.start == first_stage
+    second = bench.train(second_stage, "second")
+    fresh = bench.model(first_stage).heads.state_dict()
+    for name, value in second.heads().items():
+        torch.testing.assert_close(value, fresh[name], atol=1e-20, rtol=0)
+    assert not torch.allclose(first.heads()["mini-nli.dense.weight"], fresh["mini-nli.dense.weight"], atol=1e-5)
+    for name, value in second.weights().items():  # the encoder is the one that the first phase left
+        torch.testing.assert_close(value, first.weights()[name], atol=1e-20, rtol=0)
+
+
+def test_a_trained_model_is_read_back_whole(bench: Bench) -> None:
+    stage = bench.stage(MIXED, Budget(4, "steps"))
+    done = bench.train(stage)
+    model = Model.load_trained(done.out / "weights")
+    for name, value in done.heads().items():
+        assert torch.equal(model.heads.state_dict()[name], value)
+    assert not model.encoder.training
+    assert model.head("mini-bitext") is None
+    with pytest.raises(ValueError, match="measured, not trained on"):
+        model.add_heads(["mini-bitext"], STILTS, seed=0)
+
+
+def test_the_encoder_loads_without_this_package(bench: Bench) -> None:
+    stage = bench.stage(budget=Budget(4, "steps"))
+    done = bench.train(stage)
+    folder = done.out / "weights" / "encoder"
+    theirs = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    start = AutoModel.from_pretrained(encoder_folder(stage.start, bench.context()), add_pooling_layer=False)
+    assert theirs.config.attention_probs_dropout_prob == start.config.attention_probs_dropout_prob == 0.1
+    moved = [not torch.equal(a, b) for a, b in zip(theirs.parameters(), start.parameters(), strict=True)]
+    assert all(moved), "every weight of the encoder is trained"
+    ours = Model.load_trained(done.out / "weights")
+    ids = tokenizer("A man walks.", return_tensors="pt")
+    assert ids["input_ids"].tolist() == [ours.tokenizer("A man walks.")["input_ids"]]
+    with torch.no_grad():
+        expected = theirs(**ids).last_hidden_state[0]
+        found = ours.encoder(ids["input_ids"][0], [ids["input_ids"].shape[1]])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------- recipes
+
+
+def test_overrides_are_for_their_task_alone(bench: Bench) -> None:
+    overrides = (Override("mini-nli", batch_examples=3, max_tokens=14),)
+    mixture = Mixture(("mini-nli", "mini-paraphrase"), policy="uniform")
+    done = bench.train(bench.stage(mixture, Budget(24), replace(RECIPE, overrides=overrides)))
+    steps = {name: task["steps"] for name, task in done.result["tasks"].items()}
+    assert steps == {"mini-nli": 4, "mini-paraphrase": 3}
+    tokens = {name: [line["tokens"] for line in done.steps if line["task"] == name] for name in mixture.tasks}
+    assert tokens["mini-nli"] == [3 * 14] * 4  # every pair is longer than 14 tokens
+    assert min(tokens["mini-paraphrase"]) > 4 * 14
+
+
+def test_sequences_are_cut_to_what_the_encoder_takes(bench: Bench) -> None:
+    short = Encoder("tiny", tiny=Tiny(vocab_size=400, hidden_size=8, num_layers=1, max_positions=12))
+    done = bench.train(bench.stage(budget=Budget(2, "steps"), recipe=replace(RECIPE, max_tokens=256), start=short))
+    assert [line["tokens"] for line in done.steps] == [4 * 12] * 2
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_step_and_task(bench: Bench) -> None:
+    recipe = replace(RECIPE, learning_rate=1e37, warmup_share=0.0, evaluate_every_steps=1000)
+    with pytest.raises(FloatingPointError, match=r"became nan at step [12] \(mini-nli\): lower the learning rate"):
+        bench.train(bench.stage(recipe=recipe))
+    assert not (bench.folder / "a" / "out" / "weights").exists()
+
+
+def test_a_checkpoint_is_not_written_of_a_broken_model(bench: Bench) -> None:
+    recipe = replace(RECIPE, learning_rate=1e37, warmup_share=0.0, evaluate_every_steps=1000)
+    for _ in range(2):  # the second attempt meets the last checkpoint that was sound
+        with pytest.raises(FloatingPointError, match="became nan"):
+            bench.train(bench.stage(recipe=recipe), checkpoint_seconds=0)
+
+
+@pytest.mark.parametrize("chosen", ["last", "best"])
+@pytest.mark.parametrize("task", ["mini-nli", "mini-text"])
+def test_weights_that_break_at_the_last_step_are_an_error(task: str, chosen: str, bench: Bench) -> None:
+    """The loss of the last step is taken before its update, so only the dev rows show it."""
+    recipe = replace(RECIPE, learning_rate=1e37, warmup_share=0.0, checkpoint=chosen)
+    with pytest.raises(FloatingPointError, match=rf"step 1 .*{task}"):
+        bench.train(bench.stage(Mixture((task,)), Budget(1, "steps"), recipe))
+
+
+def test_collapse() -> None:
+    def score(predicted: list[int], gold: list[int]) -> dict[str, Any]:
+        return dev_score("classify", {"scores": np.eye(3)[predicted], "gold": np.array(gold)})
+
+    assert score([1] * 100, [0, 1] * 50) == {"accuracy": 0.5, "majority_share": 0.5, "collapsed": True}
+    assert score([1] * 99 + [0], [0, 1] * 50)["collapsed"] is True  # 99 % count
+    assert score([1] * 98 + [0, 2], [0, 1] * 50)["collapsed"] is False
+    assert score([1] * 100, [1] * 99 + [0])["collapsed"] is False  # the labels themselves are so
+    assert score([0, 1, 2], [0, 1, 1]) == {"accuracy": 2 / 3, "majority_share": 2 / 3, "collapsed": False}
+    loss = dev_score("mlm", {"loss_sum": np.array([6.0, 2.0]), "num_masked": np.array([1, 3])})
+    assert loss == {"loss": 2.0}
+
+
+def test_a_collapsed_training_is_marked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = classify.decode
+
+    def always_one_class(*arguments: Any) -> dict[str, torch.Tensor]:
+        found = decode(*arguments)
+        found["scores"] = torch.zeros_like(found["scores"])
+        return found
+
+    mixture = Mixture(("mini-nli", "mini-text"), policy="uniform")
+    stage = bench.stage(mixture, Budget(4, "steps"))
+    assert bench.train(stage, "sound").result["tasks"]["mini-text"]["dev"].get("collapsed") is None
+    monkeypatch.setattr(classify, "decode", always_one_class)
+    result = bench.train(stage, "collapsed").result
+    assert result["collapsed"] is True
+    assert result["tasks"]["mini-nli"]["dev"]["collapsed"] is True
+
+
+# ----------------------------------------------------------------------------------- checkpoints and resuming
+
+CASES = {
+    "last": (NLI, RECIPE),
+    "best": (NLI, replace(RECIPE, checkpoint="best", evaluate_every_steps=2)),
+    "mixed": (MIXED, RECIPE),
+    "mixed best": (MIXED, replace(RECIPE, checkpoint="best")),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Callable[[str], Done]:
+    """The run of a case that nothing interrupts, done once."""
+    bench = Bench(tmp_path_factory.mktemp("undisturbed"), cache_dir)
+    done: dict[str, Done] = {}
+
+    def of(case: str) -> Done:
+        if case not in done:
+            mixture, recipe = CASES[case]
+            done[case] = bench.train(bench.stage(mixture, Budget(9, "steps"), recipe), case)
+        return done[case]
+
+    return of
+
+
+def check_equal(found: Done, expected: Done) -> None:
+    assert found.bytes == expected.bytes
+    assert found.lasting_result == expected.lasting_result
+
+
+@pytest.mark.parametrize("every", [1, 2, 4])
+@pytest.mark.parametrize("case", CASES)
+def test_interrupted_again_and_again(case: str, every: int, bench: Bench, undisturbed: Callable[[str], Done]) -> None:
+    mixture, recipe = CASES[case]
+    stage = bench.stage(mixture, Budget(9, "steps"), recipe)
+    with pytest.raises(Interrupted, match="stopped at step 0 of 9"):
+        bench.train(stage, stop=lambda: True)
+    for attempt in range(1, 20):
+        calls = itertools.count()
+        try:
+            done = bench.train(stage, stop=lambda calls=calls: next(calls) >= every)
+            break
+        except Interrupted:
+            assert (bench.folder / "a" / "work" / f"checkpoint-{attempt * every}").is_dir()
+    assert done.result["resumed_at_step"] == (attempt - 1) * every > 0
+    check_equal(done, undisturbed(case))
+
+
+class Killed(BaseException):
+    """What a killed process looks like from inside: nothing catches it."""
+
+
+@pytest.mark.parametrize("seconds", [0, 6])
+@pytest.mark.parametrize("case", CASES)
+def test_killed_in_the_middle(
+    case: str, seconds: int, bench: Bench, undisturbed: Callable[[str], Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill after every step in turn; a clock that ticks with every look makes checkpoints rarer than steps."""
+    ticks = itertools.count()
+    monkeypatch.setattr(train_module.time, "monotonic", lambda: float(next(ticks)))
+    mixture, recipe = CASES[case]
+    stage = bench.stage(mixture, Budget(9, "steps"), recipe)
+    own_step = train_module._step
+    resumed = []
+    for killed_at in (1, 4, 5, 7):
+        with monkeypatch.context() as patch:
+
+            def step(*arguments: Any, killed_at: int = killed_at) -> Any:
+                loss = own_step(*arguments)
+                if arguments[5] == killed_at:
+                    raise Killed
+                return loss
+
+            patch.setattr(train_module, "_step", step)
+            with pytest.raises(Killed):
+                bench.train(stage, checkpoint_seconds=seconds)
+        folders = [path.name for path in (bench.folder / "a" / "work").glob("checkpoint-*")]
+        resumed.append(max((int(name.partition("-")[2]) for name in folders), default=0))
+    done = bench.train(stage, checkpoint_seconds=seconds)
+    assert done.result["resumed_at_step"] == resumed[-1]
+    assert resumed == [1, 4, 5, 7] if seconds == 0 else 0 < resumed[-1] < 7, "checkpoints as rare as asked for"
+    check_equal(done, undisturbed(case))
+
+
+@pytest.mark.parametrize("case", ["last", "best"])
+def test_killed_while_a_folder_is_removed(
+    case: str, bench: Bench, undisturbed: Callable[[str], Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half-removed folder must not stand in the way of a resume; every removal in turn."""
+    mixture, recipe = CASES[case]
+    stage = bench.stage(mixture, Budget(9, "steps"), recipe)
+    own_rmtree = checkpoint.shutil.rmtree
+    for removal in itertools.count(0, 3):
+        counter = itertools.count()
+
+        def torn(path: Path, *rest: Any, counter: Any = counter, removal: int = removal, **options: Any) -> None:
+            if path.exists() and next(counter) == removal:
+                sorted(path.iterdir())[0].unlink()
+                raise Killed
+            own_rmtree(path, *rest, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint.shutil, "rmtree", torn)
+            try:
+                bench.train(stage, str(removal), checkpoint_seconds=0)
+            except Killed:
+                done = bench.train(stage, str(removal), checkpoint_seconds=0)
+            else:
+                break
+        assert done.result["resumed_at_step"] > 0
+        check_equal(done, undisturbed(case))
+    assert removal >= 6
+
+
+@pytest.mark.parametrize("case", ["last", "best"])
+def test_killed_while_a_checkpoint_is_written(
+    case: str, bench: Bench, undisturbed: Callable[[str], Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixture, recipe = CASES[case]
+    stage = bench.stage(mixture, Budget(9, "steps"), recipe)
+    own_save = checkpoint.save_file
+    for written in (4, 7, 9):  # a half-written file each time
+        counter = itertools.count()
+
+        def torn(tensors: Any, path: Path, counter: Any = counter, written: int = written) -> None:
+            own_save(tensors, path)
+            if next(counter) == written:
+                path.write_bytes(path.read_bytes()[:100])
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save_file", torn)
+            try:
+                bench.train(stage, checkpoint_seconds=0)
+            except Killed:
+                continue
+            break
+    check_equal(bench.train(stage, checkpoint_seconds=0), undisturbed(case))
+
+
+def test_a_checkpoint_of_another_numeric_path_is_not_used(
+    bench: Bench, undisturbed: Callable[[str], Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = bench.stage(NLI, Budget(9, "steps"))
+    calls = itertools.count()
+    with pytest.raises(Interrupted):
+        bench.train(stage, stop=lambda: next(calls) >= 7)
+    course = bench.folder / "a" / "work" / "checkpoint-7" / "course.json"
+    document = json.loads(course.read_text())
+    assert document["numeric_path"] == "cpu-float32-sdpa-1thread"
+    assert document["step"] == len(document["losses"]) == 7
+    course.write_text(json.dumps(document | {"numeric_path": "cuda-float32-sdpa"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "_REPORT_SECONDS", -1)
+        calls = itertools.count()
+        with pytest.raises(Interrupted):
+            bench.train(stage, stop=lambda: next(calls) >= 2)
+    assert [path.name for path in course.parent.parent.iterdir()] == ["checkpoint-2"]
+    done = bench.train(stage)
+    assert done.result["resumed_at_step"] == 2
+    check_equal(done, undisturbed("last"))
+
+
+def test_a_finished_training_leaves_one_checkpoint_at_most(bench: Bench) -> None:
+    mixture, recipe = CASES["best"]
+    bench.train(bench.stage(mixture, Budget(9, "steps"), recipe), checkpoint_seconds=0)
+    names = sorted(path.name.partition("-")[0] for path in (bench.folder / "a" / "work").iterdir())
+    assert names == ["best", "checkpoint"]
+
+
+@pytest.mark.parametrize("case", ["best", "mixed best"])
+def test_the_best_checkpoint_is_the_first_of_the_highest(
+    case: str, bench: Bench, undisturbed: Callable[[str], Done]
+) -> None:
+    done = undisturbed(case)
+
+    def mean(evaluation: dict[str, Any]) -> float:
+        scores = [score.get("accuracy", -score.get("loss", 0.0)) for score in evaluation["dev"].values()]
+        return sum(scores) / len(scores)
+
+    best = max(done.evaluations, key=mean)
+    assert done.result["checkpoint_step"] == best["step"]
+    assert {name: task["dev"] for name, task in done.result["tasks"].items()} == best["dev"]
+    if case == "best":
+        assert best["step"] < 9, "choose another seed: the best should not be the last"
+    stage = bench.stage(NLI)  # what was saved scores what the log says of that step
+    model = Model.load_trained(done.out / "weights").eval()
+    rows = bench.rows(stage, model, "dev")
+    columns = predict(
+        model, model.head("mini-nli"), "classify", rows, rows=np.arange(12), precision="float32", device=CPU
+    )
+    assert dev_score("classify", columns)["accuracy"] == best["dev"]["mini-nli"]["accuracy"]
+
+
+def test_measuring_leaves_the_course_alone(bench: Bench) -> None:
+    """Dev evaluation between steps draws nothing and switches dropout back on."""
+    often = bench.train(bench.stage(recipe=replace(RECIPE, evaluate_every_steps=1)), "often")
+    never = bench.train(bench.stage(recipe=replace(RECIPE, evaluate_every_steps=1000)), "never")
+    assert often.steps == never.steps
+    assert len(often.evaluations) == 10
+    assert len(never.evaluations) == 1
+    assert often.bytes["weights/encoder/model.safetensors"] == never.bytes["weights/encoder/model.safetensors"]
+
+
+def test_a_step_sees_the_rows_of_the_schedule(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, list[int]]] = []
+    own_step = train_module._step
+
+    def step(model: Model, optimiser: Any, task: Any, batch: Batch, *rest: Any) -> torch.Tensor:
+        seen.append((task.name, batch.rows.tolist()))
+        return own_step(model, optimiser, task, batch, *rest)
+
+    monkeypatch.setattr(train_module, "_step", step)
+    mixture = Mixture(("mini-nli", "mini-paraphrase"), sizes="present")
+    recipe = replace(RECIPE, batch_examples=50, evaluate_every_steps=1000)
+    bench.train(bench.stage(mixture, Budget(1, "epochs"), recipe))
+    for name, size in (("mini-nli", 144), ("mini-paraphrase", 96)):
+        rows = [row for task, rows in seen if task == name for row in rows]
+        assert sorted(rows) == list(range(size))
+        assert rows != list(range(size))
