@@ -64,7 +64,7 @@ class Trained:
         self.context = Context(inputs={}, work=folder / "work", data_dir=None, cache_dir=cache_dir)
         perform(self.stage, folder, self.context)
         self.weights = folder / "weights"
-        enlarge(self.weights / "encoder" / "model.safetensors", 0.1)
+        enlarge(self.weights / "encoder" / "model.safetensors", 0.4)
         enlarge(self.weights / "heads.safetensors", 0.3)
         self.context = replace(self.context, inputs={self.stage.id: self.weights})
 
@@ -153,7 +153,7 @@ def test_retrieval_is_brute_force_over_sentences_alone(
         clear = (gaps > 1e-5) & (np.insert(gaps, 0, 1, axis=1)[:, :8] > 1e-5)
         assert (found == order[:, :8])[clear].all()
         if not (pooling == "cls" and layer == 0):  # the first token's embedding is the same in every sentence
-            assert clear.mean() > 0.9
+            assert clear.mean() > 0.9, (layer, pooling, clear.mean())
         num_close += int((~clear).sum())
     assert num_close < 0.2 * table.num_rows * 8
 
@@ -230,7 +230,7 @@ def test_a_head_trained_on_another_name(trained: Trained, tmp_path: Path, monkey
 
 
 def test_a_model_without_the_head_is_refused(trained: Trained, tmp_path: Path) -> None:
-    plain: Encoder = trained.stage.start  # type: ignore[assignment]
+    plain: Encoder = trained.stage.start
     with pytest.raises(ValueError, match="no head for mini-nli"):
         trained.measure(tmp_path, "mini-nli", "en", split="dev", model=plain)
     # what the plan refuses, the engine refuses too
@@ -332,7 +332,7 @@ def test_stages_of_one_model_share_its_load(trained: Trained, tmp_path: Path, mo
 
 def test_a_pretrained_encoder_is_measured_as_it_is(trained: Trained, tmp_path: Path) -> None:
     table, _ = trained.measure(tmp_path, "mini-bitext", "es", views=Views(poolings=("mean",)), model=TINY)
-    folder = encoder_folder(trained.stage.start, trained.context)  # type: ignore[arg-type]
+    folder = encoder_folder(trained.stage.start, trained.context)
     pairs = examples(find("mini-bitext"), "test", "es")[:3]
     rows = cells_of(table)[2, "mean", "xx->en"]
     foreign = states_of(folder, [pair.first for pair in pairs])

@@ -98,7 +98,7 @@ def model(folder: Path) -> Model:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter += 0.15 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.15)
     return made
 
 
@@ -113,7 +113,7 @@ def randomise(head: nn.Module) -> Any:
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in head.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.normal_(0, 0.5, generator=generator)
     return head.eval()
 
 

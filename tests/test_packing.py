@@ -228,7 +228,7 @@ def test_length_sorted_batches_cover_every_row_within_the_budget(num_tokens: lis
             assert used + lengths[following[0]] > token_budget, "the next row would still have fitted"
 
 
-def table_of(example_lengths: Sequence[Sequence[int]], *, types: bool, chunk: int | None = None) -> pa.Table:
+def table_of(example_lengths: Sequence[Sequence[int]], *, types: bool) -> pa.Table:
     """Examples of sequences of these lengths; every token of the table is another number."""
     counter = itertools.count(100)
     ids = [[next(counter) for _ in range(sum(lengths))] for lengths in example_lengths]
@@ -358,13 +358,14 @@ def test_rows_are_encoded_once(cache: Cache) -> None:
 def test_the_cache_key_sees_every_change(cache: Cache) -> None:
     cache.read(TRAIN)
     before = cache.num_encoded
-    for part, change in [
+    changes: list[tuple[Data, dict[str, Any]]] = [
         (replace(TRAIN, content="2"), {}),
         (replace(TRAIN, split="dev"), {}),
         (TRAIN, {"fingerprint": "g"}),
         (TRAIN, {"max_tokens": 23}),
         (TRAIN, {"prefix": "the "}),
-    ]:
+    ]
+    for part, change in changes:
         cache.read(part, **change)
         assert cache.num_encoded > before, f"{part} {change} met an old entry"
         before = cache.num_encoded

@@ -100,6 +100,14 @@ def test_keep_none_drops_weights_and_a_later_leaf_makes_them_again(store: Store,
     assert store.verify() == []
 
 
+def test_a_dropped_stage_that_is_itself_a_leaf_is_made_again_for_what_reads_it(store: Store, orders: Path) -> None:
+    go(plan_of(LEFT), store, orders)
+    store.drop(LEFT.id, "to save space")
+    assert go(plan_of(LEFT), store, orders).done == []
+    assert go(plan_of(LEFT, LEAVES[0]), store, orders).exit_code == 0
+    assert runs(orders) == {"base": 1, "left": 2, "leaf-left": 1}
+
+
 def test_an_import_counts_as_done(store: Store, orders: Path, tmp_path: Path) -> None:
     go(plan_of(LEAVES[0]), store, orders)
     store.export(tmp_path / "export", store.ids(), payload=True)

@@ -197,7 +197,7 @@ def test_bfloat16_keeps_float32_weights(bench: Bench) -> None:
     assert {value.dtype for value in rough.weights().values()} == {torch.float32}
     assert rough.bytes != exact.bytes
     losses = [[line["loss"] for line in done.steps] for done in (exact, rough)]
-    np.testing.assert_allclose(*losses, rtol=0.02)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.02)
 
 
 # ------------------------------------------------------------------------------------------------ the optimiser

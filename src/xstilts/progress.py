@@ -187,19 +187,18 @@ class Live(Plain):
     def render(self) -> Any:
         """The table as it is now."""
         from rich.table import Table
+        from rich.text import Text
 
         eta = self.eta_seconds()
         failed = f", {self.num_failed} failed" if self.num_failed else ""
         left = f", about {duration(eta)} left" if eta is not None else ""
-        table = Table.grid(padding=(0, 1))
+        table = Table.grid()
         table.add_column(overflow="ellipsis", no_wrap=True)
-        table.add_row(f"[bold]{self.num_ended}/{self.total} stages[/bold]{failed}{left}")
+        table.add_row(Text(f"{self.num_ended}/{self.total} stages{failed}{left}", style="bold"))
         for slot, (stage, started, progress) in sorted(self.running.items()):
-            from rich.text import Text
-
-            eta_text = _stage_eta(started, progress)
-            line = f"{slot}: {label(stage)}  {words(progress)}" + (f", {eta_text} left" if eta_text else "")
-            table.add_row(Text(line))
+            stage_left = _stage_eta(started, progress)
+            moved = ", ".join(part for part in (words(progress), stage_left and f"{stage_left} left") if part)
+            table.add_row(Text(f"{slot}  {moved or 'starting'}  {label(stage)}"))
         return table
 
     def end(self, outcome: Outcome) -> None:

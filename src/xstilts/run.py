@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
@@ -116,7 +116,7 @@ def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
             with claim:  # a run was killed between publishing this stage and clearing its work
                 _finish(plan.stages[id], store)
     if settings.keep == "none":
-        _drop_unread(plan, plan.stages, store, todo)
+        _drop_unread(plan.dependents(), store, todo)
     view.begin(plan, todo, settings)
     if todo:
         with _signals() as interrupts:
@@ -271,7 +271,7 @@ class _Driver:
             del self.unfinished[stage.id]
             self.outcome.done.append(stage.id)
             if self.settings.keep == "none":
-                _drop_unread(self.plan, [other.id for other in stage.inputs], self.store, self.unfinished)
+                _drop_unread({i.id: self.dependents[i.id] for i in stage.inputs}, self.store, self.unfinished)
         elif how == "failed":
             self.outcome.failed[stage.id] = note
             self._block(stage.id)
@@ -305,10 +305,9 @@ class _Driver:
             self._end(worker)
 
 
-def _drop_unread(plan: Plan, ids: Iterable[str], store: Store, unfinished: Mapping[str, Todo]) -> None:
-    """Drop the weights of those of ``ids`` that nothing in the plan will read again."""
-    for id in ids:
-        readers = plan.dependents[id]
+def _drop_unread(dependents: Mapping[str, list[str]], store: Store, unfinished: Mapping[str, Todo]) -> None:
+    """Drop the weights of those stages whose dependents, as far as the plan goes, are all done."""
+    for id, readers in dependents.items():
         if readers and all(store.exists(other) and other not in unfinished for other in readers) and store.usable(id):
             store.drop(id, "every stage of the plan that reads them is done (keep none)")
 
@@ -392,10 +391,11 @@ def _attempt(
     if claim is None:
         return "busy", store.holder(stage.id)
     with claim:
-        if store.exists(stage.id) and (todo == "run" or store.usable(stage.id)):
-            return "done", "done by another run"
-        work = store.work(stage.id)
         try:
+            if store.exists(stage.id) and (todo == "run" or store.usable(stage.id)):
+                _finish(stage, store)
+                return "done", "done by another run"
+            work = store.work(stage.id)
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
@@ -419,11 +419,7 @@ def _attempt(
             else:
                 store.publish(stage.id, out, record)
                 note = f"{seconds:.1f} s"
-            if isinstance(stage, Evaluate):
-                from .scoring import score_stage
-
-                score_stage(store, stage.id)
-            store.clear_work(stage.id)
+            _finish(stage, store)
             return "done", note
         except Interrupted as error:
             return "interrupted", str(error)

@@ -59,17 +59,17 @@ class Plan:
         A stage that exists needs nothing, not even its inputs; an input that exists but whose weights were
         dropped is made again under its id.
         """
-        wanted = set(self.leaves)
+        leaves, read = set(self.leaves), set[str]()
         work: dict[str, Todo] = {}
         for id in reversed(list(self.stages)):
-            if id not in wanted:
+            if id not in leaves and id not in read:
                 continue
             if not exists(id):
                 work[id] = "run"
-            elif id not in self.leaves and not usable(id):
+            elif id in read and not usable(id):
                 work[id] = "remake"
             if id in work:
-                wanted.update(other.id for other in self.stages[id].inputs)
+                read.update(other.id for other in self.stages[id].inputs)
         return {id: work[id] for id in self.stages if id in work}
 
 

@@ -63,7 +63,15 @@ def predict(
 
 
 def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
-    """Measure; see /records in the store's documentation for the columns of ``predictions.parquet``."""
+    """Measure one split in one language and write ``predictions.parquet``.
+
+    Retrieval has one row for each layer (0 = embeddings), pooling, direction and query, with the indices and
+    float32 cosines of its nearest candidates, best first; ``gold`` is the index of the right one.
+    Classification has gold, prediction and logits; masked tokens have summed loss and their number.
+
+    Raises:
+        ValueError: when the model has no head for the task.
+    """
     model = model_of(stage.model, context)
     device = torch.device(context.device)
     task = find(stage.task)
