@@ -17,3 +17,9 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real benchmark data not found at {folder}; set XSTILTS_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the whole session: the tiny encoder is built once."""
+    return tmp_path_factory.mktemp("cache")

@@ -31,14 +31,6 @@ POOLINGS = ("mean", "mean-no-special", "cls")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole session: the tiny encoder is built once."""
-    folder = tmp_path_factory.getbasetemp() / "engine-cache"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def resolved(stage: Stage, cache_dir: Path) -> Any:
     plan = make_plan("test", [stage], Sources(None, cache_dir))
     return plan.stages[plan.leaves[0]]
@@ -288,7 +280,7 @@ def test_predict_keeps_the_order_of_the_rows_asked_for(trained: Trained) -> None
 def rows_of(trained: Trained, model: Model, task: str, split: str = "dev") -> Tokenised:
     parts = [part for part in trained.stage.data if part.task == task and part.split == split]
     return tokenised(
-        parts, model.tokenizer, model.fingerprint, max_tokens=48, data_dir=None, cache_dir=trained.cache_dir
+        parts, model.tokenizer, model.tokenizer_key, max_tokens=48, data_dir=None, cache_dir=trained.cache_dir
     )
 
 

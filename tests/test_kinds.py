@@ -67,14 +67,6 @@ def bert_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole session: the tiny encoder is built once."""
-    folder = tmp_path_factory.getbasetemp() / "engine-cache"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folders(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Hugging Face folders of a tiny XLM-R and a tiny BERT."""

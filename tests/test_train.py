@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,14 +36,6 @@ RECIPE = replace(STILTS, learning_rate=2e-3, batch_examples=4, max_tokens=40, ev
 NLI = Mixture(("mini-nli",))
 TEN_STEPS = Budget(10, "steps")
 MIXED = Mixture(("mini-nli", "mini-paraphrase", "mini-text"), policy="uniform", languages=("de", "en"))
-
-
-@pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole session: the tiny encoder is built once."""
-    folder = tmp_path_factory.getbasetemp() / "engine-cache"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 class Bench:
@@ -88,7 +81,7 @@ class Bench:
     def rows(self, stage: Train, model: Model, split: str = "train") -> Tokenised:
         parts = [part for part in stage.data if part.split == split]
         return tokenised(
-            parts, model.tokenizer, model.fingerprint, max_tokens=40, data_dir=None, cache_dir=self.cache_dir
+            parts, model.tokenizer, model.tokenizer_key, max_tokens=40, data_dir=None, cache_dir=self.cache_dir
         )
 
 
@@ -124,19 +117,27 @@ def bench(tmp_path: Path, cache_dir: Path) -> Bench:
     return Bench(tmp_path, cache_dir)
 
 
+@pytest.fixture(autouse=True)
+def flushed(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Hundreds of checkpoints are written here: the disk is not waited for, but the inodes are noted."""
+    inodes: set[int] = set()
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda number: inodes.add(os.fstat(number).st_ino))
+    return inodes
+
+
 # --------------------------------------------------------------------------------------------------- learning
 
 
-@pytest.mark.parametrize("task", ["mini-nli", "mini-text"])
-def test_the_loss_falls(task: str, bench: Bench) -> None:
+@pytest.mark.parametrize(("task", "num_steps"), [("mini-nli", 150), ("mini-text", 60)])
+def test_the_loss_falls(task: str, num_steps: int, bench: Bench) -> None:
     recipe = replace(RECIPE, learning_rate=5e-3, batch_examples=16, hidden_dropout=0.0, evaluate_every_steps=1000)
     languages = ("de",) if task == "mini-text" else ()
-    done = bench.train(bench.stage(Mixture((task,), languages=languages), Budget(120, "steps"), recipe))
+    done = bench.train(bench.stage(Mixture((task,), languages=languages), Budget(num_steps, "steps"), recipe))
     losses = [line["loss"] for line in done.steps]
-    assert len(losses) == 120
+    assert len(losses) == num_steps
     start = math.log(3) if task == "mini-nli" else math.log(400)
     assert abs(np.mean(losses[:3]) - start) < 0.4
-    assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:10])
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
     assert done.result["final_loss"] == losses[-1]
 
 
@@ -287,18 +288,18 @@ def test_only_the_steps_own_head_moves(bench: Bench) -> None:
         assert any(name.startswith("encoder.") for name in moved)
 
 
-def test_dropout_is_a_function_of_seed_and_step(bench: Bench) -> None:
-    stage = bench.stage(NLI, recipe=replace(RECIPE, hidden_dropout=0.3))
+@pytest.mark.parametrize(("task", "hidden_dropout"), [("mini-nli", 0.3), ("mini-text", 0.0)])
+def test_dropout_and_masks_are_functions_of_seed_and_step(task: str, hidden_dropout: float, bench: Bench) -> None:
+    mixture = Mixture((task,), languages=("de",) if task == "mini-text" else ())
+    stage = bench.stage(mixture, recipe=replace(RECIPE, hidden_dropout=hidden_dropout))
     losses: dict[tuple[int, int, int], float] = {}
     for seed, step, attempt in itertools.product((0, 1), (2, 3), (0, 1)):
         model = bench.model(stage)
         torch.manual_seed(attempt)
         optimiser = train_module._optimiser(model, RECIPE)
         batch = collate(bench.rows(stage, model), [0, 1, 2], CPU)
-        seeded = replace(stage, seed=seed)
-        losses[seed, step, attempt] = float(
-            train_module._step(model, optimiser, find("mini-nli"), batch, seeded, step, 10)
-        )
+        loss = train_module._step(model, optimiser, find(task), batch, replace(stage, seed=seed), step, 10)
+        losses[seed, step, attempt] = float(loss)
     for seed, step in itertools.product((0, 1), (2, 3)):
         assert losses[seed, step, 0] == losses[seed, step, 1]
     assert len(set(losses.values())) == 4
@@ -336,6 +337,9 @@ def test_a_head_starts_the_same_in_every_subset(bench: Bench) -> None:
     weights = [starts[name][0]["dense.weight"] for name in MIXED.tasks]
     assert all(not torch.equal(a, b) for a, b in itertools.combinations(weights, 2))
     model = Model(folder)
+    model.add_heads(["mini-nli", "mnli"], RECIPE, seed=4)
+    assert torch.equal(model.head("mini-nli").dense.weight, weights[0])
+    assert not torch.equal(model.head("mnli").dense.weight, weights[0]), "two tasks of one kind have two streams"
     model.add_heads(["mini-nli"], RECIPE, seed=5)
     assert not torch.equal(model.head("mini-nli").dense.weight, weights[0])
 
@@ -551,7 +555,7 @@ def test_killed_while_a_folder_is_removed(
     mixture, recipe = CASES[case]
     stage = bench.stage(mixture, Budget(9, "steps"), recipe)
     own_rmtree = checkpoint.shutil.rmtree
-    for removal in itertools.count(0, 3):
+    for removal in range(5):
         counter = itertools.count()
 
         def torn(path: Path, *rest: Any, counter: Any = counter, removal: int = removal, **options: Any) -> None:
@@ -562,15 +566,11 @@ def test_killed_while_a_folder_is_removed(
 
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint.shutil, "rmtree", torn)
-            try:
+            with pytest.raises(Killed):
                 bench.train(stage, str(removal), checkpoint_seconds=0)
-            except Killed:
-                done = bench.train(stage, str(removal), checkpoint_seconds=0)
-            else:
-                break
+        done = bench.train(stage, str(removal), checkpoint_seconds=0)
         assert done.result["resumed_at_step"] > 0
         check_equal(done, undisturbed(case))
-    assert removal >= 6
 
 
 @pytest.mark.parametrize("case", ["last", "best"])
@@ -622,11 +622,32 @@ def test_a_checkpoint_of_another_numeric_path_is_not_used(
     check_equal(done, undisturbed("last"))
 
 
+def test_a_checkpoint_is_flushed_to_the_disk_before_it_counts(
+    bench: Bench, flushed: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_rename = Path.rename
+    seen: list[str] = []
+
+    def rename(self: Path, target: Path) -> Path:
+        if target.name.startswith("checkpoint-"):
+            best = json.loads((self / "course.json").read_text())["best"]
+            files = [*self.iterdir(), self.parent / best / "model.safetensors"]
+            assert len(files) == 4
+            assert {file.stat().st_ino for file in files} <= flushed
+            seen.append(target.name)
+        return own_rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    mixture, recipe = CASES["best"]
+    bench.train(bench.stage(mixture, Budget(4, "steps"), recipe))
+    assert seen == ["checkpoint-2", "checkpoint-4"]
+
+
 def test_a_finished_training_leaves_one_checkpoint_at_most(bench: Bench) -> None:
     mixture, recipe = CASES["best"]
     bench.train(bench.stage(mixture, Budget(9, "steps"), recipe), checkpoint_seconds=0)
-    names = sorted(path.name.partition("-")[0] for path in (bench.folder / "a" / "work").iterdir())
-    assert names == ["best", "checkpoint"]
+    work = bench.folder / "a" / "work"
+    assert sorted(path.name.partition("-")[0] for path in work.iterdir()) == ["best", "checkpoint"]
 
 
 @pytest.mark.parametrize("case", ["best", "mixed best"])
@@ -651,6 +672,27 @@ def test_the_best_checkpoint_is_the_first_of_the_highest(
         model, model.head("mini-nli"), "classify", rows, rows=np.arange(12), precision="float32", device=CPU
     )
     assert dev_score("classify", columns)["accuracy"] == best["dev"]["mini-nli"]["accuracy"]
+
+
+def test_the_best_weights_are_what_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    own_evaluate = train_module._evaluate
+
+    def evaluated(members: Any, model: Model, course: checkpoint.Course, *rest: Any) -> None:
+        own_evaluate(members, model, course, *rest)
+        seen[course.step] = copy.deepcopy(model.state_dict())
+
+    monkeypatch.setattr(train_module, "_evaluate", evaluated)
+    mixture, recipe = CASES["best"]
+    for chosen in ("best", "last"):
+        done = bench.train(bench.stage(mixture, Budget(9, "steps"), replace(recipe, checkpoint=chosen)), chosen)
+        kept = seen[done.result["checkpoint_step"]]
+        for name, value in done.heads().items():
+            assert torch.equal(value, kept[f"heads.{name}"])
+        for name, value in done.weights().items():
+            assert torch.equal(value, kept[f"encoder.model.{name}"])
+        if chosen == "best":
+            assert not torch.equal(kept["heads.mini-nli.dense.weight"], seen[9]["heads.mini-nli.dense.weight"])
 
 
 def test_measuring_leaves_the_course_alone(bench: Bench) -> None:

@@ -36,6 +36,10 @@ StudyArgument = Annotated[
     str,
     typer.Argument(help="A built-in study, or a Python file with a study function (FILE.py or FILE.py:FUNCTION)."),
 ]
+StoredStudy = Annotated[
+    str | None,
+    typer.Argument(help="A study that was run, by its name or its Python file; all of them when left out."),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Argument(help="The study's parameters as NAME=VALUE; lists as a,b,c; whole numbers also as 0..4."),
@@ -156,8 +160,6 @@ def run_command(
 
     one_of("--keep", keep, KEEP)
     found = _plan(study, parameters, data, cache)
-    opened = Store.open(store)
-    opened.write_plan(found.study, found.document())
     settings = Settings(
         data_dir=data,
         cache_dir=_cache(cache),
@@ -166,6 +168,8 @@ def run_command(
         keep=keep,
         study_file=_study_file(study),
     )
+    opened = Store.open(store)
+    opened.write_plan(found.study, found.document())
     outcome = run(found, opened, settings, view_for(sys.stderr, quiet=quiet))
     for id, what in outcome.failed.items():
         print(f"xstilts: {id} failed: {what}", file=sys.stderr)
@@ -177,7 +181,7 @@ def run_command(
 
 @app.command("status")
 def status_command(
-    study: Annotated[str | None, typer.Argument(help="A study that was run; all of them when left out.")] = None,
+    study: StoredStudy = None,
     store: StoreOption = DEFAULT_STORE,
     verify: Annotated[bool, typer.Option("--verify", help="Check every byte against its checksum.")] = False,
 ) -> None:
@@ -188,7 +192,7 @@ def status_command(
     from .store import Store
 
     opened = Store.open(store, create=False)
-    for name in [study] if study else opened.plans():
+    for name in [_name(study)] if study else opened.plans():
         stages = opened.plan(name)["stages"]
         missing = [id for id in stages if not opened.exists(id)]
         print(f"{name}: {len(stages) - len(missing)} of {len(stages)} stages done")
@@ -211,7 +215,7 @@ def status_command(
 
 @app.command("report")
 def report_command(
-    study: Annotated[str, typer.Argument(help="A study that was run.")],
+    study: Annotated[str, typer.Argument(help="A study that was run, by its name or its Python file.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("report"),
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -221,11 +225,11 @@ def report_command(
     """
     from .store import Store
 
-    _report(Store.open(store, create=False), study, out, quiet=False)
+    _report(Store.open(store, create=False), _name(study), out, quiet=False)
 
 
 @app.command("rescore")
-def rescore_command(store: StoreOption = DEFAULT_STORE) -> None:
+def rescore_command(study: StoredStudy = None, store: StoreOption = DEFAULT_STORE) -> None:
     """Score every stored measurement with the present metrics; predictions are read, nothing is run again.
 
     Example: xstilts rescore --store store
@@ -233,8 +237,9 @@ def rescore_command(store: StoreOption = DEFAULT_STORE) -> None:
     from .scoring import score_stage
     from .store import Store
 
-    opened = Store.open(store)
-    measurements = [record["id"] for record in opened.records("evaluate")]
+    opened = Store.open(store, create=False)
+    wanted = set(opened.plan(_name(study))["stages"] if study else opened.ids())
+    measurements = [record["id"] for record in opened.records("evaluate") if record["id"] in wanted]
     added = sum(len(score_stage(opened, id)) for id in measurements)
     print(f"{len(measurements)} measurements, {added} new scores")
 
@@ -249,6 +254,9 @@ def fetch_command(
     """
     from . import tasks
 
+    for name in names:  # all of them, before the first download
+        if "/" not in name:
+            tasks.find(name)
     for name in names:
         if "/" in name:
             from .hub import download_encoder
@@ -332,26 +340,36 @@ def _study_file(study: str) -> Path | None:
     return Path(path) if path.endswith(".py") else None
 
 
-def _plan(study: str, given: list[str] | None, data: Path | None, cache: Path | None) -> Plan:
+def _study(study: str) -> tuple[str, Callable[..., Any]]:
+    """The name and the function of a study; a user's file is imported, with the tasks it declares."""
     from .run import load_study_file
     from .studies import STUDIES
-    from .study import Sources, make_plan
 
-    _checked_data(data)
     path = _study_file(study)
     if path is None:
         one_of("study", study, STUDIES)
-        name, function = study, STUDIES[study]
-    else:
-        module = load_study_file(path)
-        wanted = study.partition(":")[2] or path.stem
-        functions = {
-            n: f for n, f in vars(module).items() if inspect.isgeneratorfunction(f) and f.__module__ == module.__name__
-        }
-        if not study.partition(":")[2] and len(functions) == 1:
-            wanted = next(iter(functions))
-        one_of(f"study function of {path}", wanted, functions)
-        name, function = wanted, functions[wanted]
+        return study, STUDIES[study]
+    module = load_study_file(path)
+    functions = {
+        name: function
+        for name, function in vars(module).items()
+        if inspect.isgeneratorfunction(function) and function.__module__ == module.__name__ and name[0] != "_"
+    }
+    wanted = study.partition(":")[2] or (next(iter(functions)) if len(functions) == 1 else path.stem)
+    one_of(f"study function of {path}", wanted, functions)
+    return wanted, functions[wanted]
+
+
+def _name(study: str) -> str:
+    """The name under which a study's plan is stored."""
+    return _study(study)[0] if _study_file(study) else study
+
+
+def _plan(study: str, given: list[str] | None, data: Path | None, cache: Path | None) -> Plan:
+    from .study import Sources, make_plan
+
+    _checked_data(data)
+    name, function = _study(study)
     values = _parse(function, name, given or [])
     sources: Sources = Sources(data, _cache(cache))
     defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
@@ -363,10 +381,12 @@ def _parse(function: Callable[..., Any], name: str, given: list[str]) -> dict[st
     """NAME=VALUE words as the study function's own types.
 
     Raises:
-        ValueError: for a word without ``=``, an unknown parameter (with the near names) or a value that does not fit.
+        ValueError: for a word without ``=``, an unknown parameter (with the near names), a value that does not fit,
+            or a parameter without a default that is not given.
     """
     hints = typing.get_type_hints(function)
-    known = [key for key in inspect.signature(function).parameters]
+    declared = inspect.signature(function).parameters
+    known = list(declared)
     values: dict[str, Any] = {}
     for word in given:
         key, equals, text = word.partition("=")
@@ -381,18 +401,22 @@ def _parse(function: Callable[..., Any], name: str, given: list[str]) -> dict[st
             values[key] = _value(text, hints.get(key, str))
         except ValueError as error:
             raise ValueError(f"{key}={text}: {error}") from None
+    if lacking := [key for key in known if declared[key].default is inspect.Parameter.empty and key not in values]:
+        raise ValueError(f"the study {name!r} needs a value for {', '.join(lacking)}: expected NAME=VALUE for each")
     return values
 
 
 def _value(text: str, hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         words = [word for word in text.split(",") if word]
+        if not words:
+            raise ValueError("expected one value or more, separated by commas")
         if inner is int:
             return tuple(number for word in words for number in _numbers(word))
         return tuple(_value(word, inner) for word in words)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if hint is bool:
         one_of("value", text, ("true", "false"))
         return text == "true"
@@ -406,7 +430,7 @@ def _value(text: str, hint: Any) -> Any:
 
 def _numbers(word: str) -> list[int]:
     span = re.fullmatch(r"(\d+)\.\.(\d+)", word)
-    if span:
+    if span and int(span[1]) <= int(span[2]):
         return list(range(int(span[1]), int(span[2]) + 1))
     if not re.fullmatch(r"-?\d+", word):
         raise ValueError("expected whole numbers like 0,2,5 or 0..4")

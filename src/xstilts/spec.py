@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 
 ID_HEX_DIGITS = 20
 _CHUNK_BYTES = 1 << 20
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
 
 
 def near(name: str, names: Iterable[str]) -> str:
@@ -62,17 +64,15 @@ class Value:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        """Normalise what Python lets a caller write in two ways: ints for floats, lists for tuples."""
+        """Normalise what Python lets a caller write in two ways: ints for floats, lists for tuples.
+
+        Raises:
+            ValueError: for text where a tuple is expected, a fraction where a whole number is, and by `check`.
+        """
         cls: Any = type(self)
         for name, hint in _hints(cls).items():
-            if typing.get_origin(hint) is ClassVar or hint is ClassVar:
-                continue
-            value = getattr(self, name)
-            allowed = set(typing.get_args(hint)) | {hint}
-            if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
-            elif float in allowed and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, name, float(value))
+            if typing.get_origin(hint) is not ClassVar and hint is not ClassVar:
+                object.__setattr__(self, name, _normalised(getattr(self, name), hint, f"{self.kind}.{name}"))
         self.check()
 
     def check(self) -> None:
@@ -94,6 +94,26 @@ class Value:
                 continue
             document[field.name] = canonical(value, f"{self.kind}.{field.name}")
         return document
+
+
+def _normalised(value: Any, hint: Any, where: str) -> Any:
+    """One spelling of values that compare equal, so that equal declarations have equal ids."""
+    if isinstance(value, list):
+        value = tuple(value)
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, str):
+            raise ValueError(f"{where} is {value!r}: expected a tuple, such as ({value!r},)")
+        if isinstance(value, tuple):
+            return tuple(_normalised(item, typing.get_args(hint)[0], where) for item in value)
+    wanted = {hint, *typing.get_args(hint)}
+    if isinstance(value, (int, float)) and bool not in wanted:
+        if float in wanted:
+            return float(value)
+        if int in wanted:
+            if value != value // 1:
+                raise ValueError(f"{where} is {value}: expected a whole number")
+            return int(value)
+    return value
 
 
 class Node(Value):
@@ -167,9 +187,9 @@ def cached_sha256(path: Path, cache_dir: Path | None, *, unpacked: bool = False)
     key = digest(canonical_json([str(path.resolve()), status.st_size, status.st_mtime_ns, unpacked]))
     entry = cache_dir / "hashes" / key
     if entry.is_file():
-        known = entry.read_text()
-        if len(known) == 64:
-            return known
+        known = entry.read_bytes()
+        if _SHA256.fullmatch(known):
+            return known.decode()
     value = file_sha256(path, unpacked=unpacked)
     write_atomically(entry, value)
     return value

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from .stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE, Data, Encoder, Evaluate, 
 from .tasks import Task, content, find
 
 _ENCODER_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_REFUSALS_SHOWN = 12
 
 Todo = Literal["run", "remake"]
@@ -126,6 +129,8 @@ def _hub_commit(encoder: Encoder) -> str:
             f"unknown encoder {encoder.name!r}: expected offline, tiny, a folder or a hub name like "
             f"FacebookAI/xlm-roberta-base{near(encoder.name, known)}"
         )
+    if not _HUB_NAME.fullmatch(encoder.name):
+        raise ValueError(f"the encoder {encoder.name!r} is not a folder here, and no hub name like owner/name")
     return f"hub:{encoder.name}@{find_encoder(encoder.name, encoder.revision).name}"
 
 
@@ -141,7 +146,7 @@ def make_plan(
     resolved: dict[Any, Any] = {}
     stages: dict[str, Stage] = {}
     refusals: dict[str, None] = {}
-    refused: set[Any] = set()
+    missing: dict[Any, list[str]] = {}
     wanted: dict[str, None] = {}
 
     def resolve(value: Any) -> Any:
@@ -154,27 +159,24 @@ def make_plan(
             if isinstance(value, (Train, Evaluate)):
                 changes["data"] = value.data or tuple(_data(value, sources))
             found = dataclasses.replace(value, **changes)
-            for problem in _problems(found):
+            for problem in _problems(found, sources):
                 refusals[problem] = None
             stages[found.id] = found
         resolved[value] = found
         return found
 
     def attempt(value: Any) -> Any:
-        """Resolve, once per value that fails, so that one missing file is one refusal."""
+        """Resolve a leaf, unless something in its chain names what is not there; every missing thing is one refusal."""
         chain = list(_chain(value))
-        if any(link in refused for link in chain[1:]):
-            return None
         for link in reversed(chain):
-            try:
-                done = resolve(link)
-            except ValueError as error:
-                refused.add(link)
-                refusals[str(error)] = None
-                return None
-        return done
+            if link not in missing:
+                missing[link] = list(_missing(link, sources))
+                refusals.update(dict.fromkeys(missing[link]))
+        return None if any(missing[link] for link in chain) else resolve(value)
 
     for leaf in leaves:
+        if not isinstance(leaf, Stage):
+            raise ValueError(f"the study {study!r} yields {leaf!r}: expected stages, such as Evaluate(...)")
         done = attempt(leaf)
         if done is not None:
             wanted[done.id] = None
@@ -206,21 +208,41 @@ def _data(stage: Train | Evaluate, sources: Sources) -> Iterator[Data]:
         yield sources.data(find(stage.task), stage.split, stage.language)
         return
     for name in stage.mixture.tasks:
-        task = find(name)
-        text = task.kind.name == "mlm"
-        for split in (s for s in ("train", "dev") if s == "train" or s in task.splits):
-            languages = (stage.mixture.languages or task.languages_of(split)) if text else ("en",)
-            for language in languages:
-                yield sources.data(task, split, language)
+        yield from _training_data(name, stage.mixture.languages, sources)
 
 
-def _problems(stage: Stage) -> Iterator[str]:
+def _training_data(name: str, languages: tuple[str, ...], sources: Sources) -> Iterator[Data]:
+    task = find(name)
+    if task.kind.name == "embed":
+        raise ValueError(f"{name} is a retrieval task: it is measured, not trained on")
+    text = task.kind.name == "mlm"
+    for split in ("train", "dev") if "dev" in task.splits else ("train",):
+        for language in (languages or task.languages_of(split)) if text else ("en",):
+            yield sources.data(task, split, language)
+
+
+def _missing(value: Any, sources: Sources) -> Iterator[str]:
+    """What an encoder or a stage itself names and is not there: tasks, splits, languages, files."""
+    looks: list[Callable[[], object]] = []
+    if isinstance(value, Encoder) and not value.content:
+        looks = [lambda: sources.encoder(value)]
+    elif isinstance(value, Evaluate):
+        looks = [lambda: list(_data(value, sources))]
+    elif isinstance(value, Train):
+        languages = value.mixture.languages
+        looks = [partial(list, _training_data(name, languages, sources)) for name in value.mixture.tasks]
+    for look in looks:
+        try:
+            look()
+        except ValueError as error:
+            yield str(error)
+
+
+def _problems(stage: Stage, sources: Sources) -> Iterator[str]:
     if isinstance(stage, Train):
         for name in stage.mixture.tasks:
             task = find(name)
-            if task.kind.name == "embed":
-                yield f"{name} is a retrieval task: it is measured, not trained on"
-            elif stage.recipe.checkpoint == "best" and task.kind.name != "mlm" and "dev" not in task.splits:
+            if stage.recipe.checkpoint == "best" and task.kind.name != "mlm" and "dev" not in task.splits:
                 yield f"{name} has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
@@ -233,10 +255,10 @@ def _problems(stage: Stage) -> Iterator[str]:
         if task.kind.name != "embed" and head_task(stage) is None:
             trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
             yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
-        yield from _leaks(stage)
+        yield from _leaks(stage, sources)
 
 
-def _leaks(stage: Evaluate) -> Iterator[str]:
+def _leaks(stage: Evaluate, sources: Sources) -> Iterator[str]:
     """Training rows that the measurement would see again: declared overlaps, and the very same content."""
     place = f"{stage.task}/{stage.split}"
     measured = {data.content for data in stage.data}
@@ -244,13 +266,22 @@ def _leaks(stage: Evaluate) -> Iterator[str]:
         if not isinstance(link, Train):
             continue
         for name in link.mixture.tasks:
-            task = find(name)
-            overlaps = {*task.overlaps, *(o for member in task.members for o in find(member).overlaps)}
-            if stage.task in overlaps or place in overlaps:
+            if any({stage.task, place} & set(task.overlaps) for task in _with_members(name)):
                 yield f"leak: {name} is declared to share training rows with {place}, which would be scored"
         for data in link.data:
-            if data.split == "train" and data.content in measured:
+            if data.split != "train":
+                continue
+            _, *parts = _with_members(data.task)
+            if measured & {data.content, *(sources.data(part, "train", data.language).content for part in parts)}:
                 yield f"leak: {place} in {stage.language!r} holds the very rows that {data.task}/train was trained on"
+
+
+def _with_members(name: str) -> Iterator[Task]:
+    """A task and, of a union, everything in it."""
+    task = find(name)
+    yield task
+    for member in task.members:
+        yield from _with_members(member)
 
 
 def label(value: Encoder | Stage) -> str:

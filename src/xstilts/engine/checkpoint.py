@@ -43,6 +43,7 @@ def save_best(work: Path, model: nn.Module, course: Course) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     save_file(tensors_of(model), folder / "model.safetensors")
+    _sync(folder)
 
 
 def load_best(work: Path, model: nn.Module, course: Course) -> None:
@@ -64,18 +65,27 @@ def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course:
     }
     save_file(moments, part / "optimiser.safetensors")
     (part / "course.json").write_text(json.dumps(dataclasses.asdict(course)))
-    for file in part.iterdir():
+    _sync(part)
+    final = work / f"checkpoint-{course.step}"
+    if final.exists():
+        _set_aside(final)
+    part.rename(final)
+    for old in list(work.iterdir()):
+        if old.name.startswith(("checkpoint-", "best-")) and old.name not in (final.name, course.best):
+            _set_aside(old)
+    for old in work.glob("discarded-*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
-    final = work / f"checkpoint-{course.step}"
-    if final.exists():  # put aside whole: a half-removed folder under its name would be resumed from
-        aside = work / "checkpoint.old"
-        shutil.rmtree(aside, ignore_errors=True)
-        final.rename(aside)
-    part.rename(final)
-    for old in work.iterdir():
-        if old.name.startswith(("checkpoint", "best-")) and old.name not in (final.name, course.best):
-            shutil.rmtree(old, ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename what is to be removed: a crash half-way must not leave something that looks like a checkpoint."""
+    folder.rename(folder.with_name(f"discarded-{os.urandom(4).hex()}"))
 
 
 def resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, numeric_path: str) -> Course:

@@ -57,7 +57,7 @@ def _slice(column: Any, at: int) -> np.ndarray:
 def tokenised(
     data: Sequence[Data],
     tokenizer: Any,
-    tokenizer_fingerprint: str,
+    tokenizer_key: str,
     *,
     max_tokens: int,
     prefix: str = "",
@@ -77,7 +77,7 @@ def tokenised(
             [
                 _FORMAT,
                 [[d.task, d.split, d.language, d.content] for d in data],
-                tokenizer_fingerprint,
+                tokenizer_key,
                 max_tokens,
                 prefix,
             ]

@@ -78,7 +78,7 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
     data = tokenised(
         stage.data,
         model.tokenizer,
-        model.fingerprint,
+        model.tokenizer_key,
         max_tokens=min(stage.max_tokens, model.encoder.max_positions),
         prefix=stage.views.prefix if stage.views else "",
         data_dir=context.data_dir,

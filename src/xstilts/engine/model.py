@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from xstilts.spec import stream_seed
+from xstilts.spec import digest, stream_seed
 from xstilts.stage import STILTS, Recipe
 from xstilts.tasks import find
 
@@ -27,6 +27,8 @@ class Model(nn.Module):
     def __init__(self, folder: Path, recipe: Recipe = STILTS) -> None:
         super().__init__()
         self.tokenizer = folders.load_tokenizer(folder)
+        # The whole tokenizer, before a call changes its truncation: cached tokens are found by it.
+        self.tokenizer_key = digest(self.tokenizer.backend_tokenizer.to_str())
         self.fingerprint = folders.tokenizer_fingerprint(self.tokenizer)
         self.encoder = encoders.load(
             folder, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout

@@ -120,7 +120,7 @@ def _members(stage: Train, model: Model, context: Context) -> list[Member]:
         return tokenised(
             parts,
             model.tokenizer,
-            model.fingerprint,
+            model.tokenizer_key,
             max_tokens=min(stage.recipe.max_tokens_of(name), model.encoder.max_positions),
             data_dir=context.data_dir,
             cache_dir=context.cache_dir,

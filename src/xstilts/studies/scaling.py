@@ -22,7 +22,7 @@ from xstilts.stage import (
     Train,
     Views,
 )
-from xstilts.tasks import find
+from xstilts.tasks import find, names
 
 DESIGNS = ("all", "nested", "random")
 BUDGETS = ("fixed", "proportional")
@@ -59,7 +59,8 @@ def scaling(
             is used: a tiny random-weight encoder, pretrained on miniature text by a stage of its own.
         revision: revision of a hub encoder.
         tasks: the intermediate tasks to choose subsets from.
-        target: the retrieval task; tatoeba, or mini-bitext when the tasks are the miniature's.
+        target: the retrieval task, measured on its test split or the last it has; tatoeba, or mini-bitext when
+            the tasks are the miniature's.
         languages: languages of the target; all of them when empty.
         k: subset sizes; 0 up to the number of tasks when empty.
         design: ``all`` subsets; ``nested`` chains along random orders; ``random`` subsets, every task equally
@@ -80,7 +81,7 @@ def scaling(
         prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
 
     Raises:
-        ValueError: for an unknown design, budget or subset size.
+        ValueError: for an unknown design, budget, retrieval task or subset size.
     """
     one_of("design", design, DESIGNS)
     one_of("budget", budget, BUDGETS)
@@ -90,7 +91,10 @@ def scaling(
             raise ValueError(f"k = {size}: expected 0 to {len(tasks)}, the number of tasks")
     is_tiny = encoder == "tiny"
     miniature = all(name.startswith("mini-") for name in tasks)
-    measured = find(target or ("mini-bitext" if miniature else "tatoeba"))
+    target = target or ("mini-bitext" if miniature else "tatoeba")
+    one_of("retrieval task", target, [name for name in names() if find(name).kind.name == "embed"])
+    measured = find(target)
+    *_, split = measured.splits
     if mlm_examples < 0:
         mlm_examples = 6000 if is_tiny else 0
     if learning_rate < 0:
@@ -115,11 +119,12 @@ def scaling(
 
     for subset in subsets(tasks, sizes, design, num_subsets):
         for model in _models(start, subset, budget, examples, recipe, seeds):
-            for language in languages or measured.languages_of("test"):
+            for language in languages or measured.languages_of(split):
                 yield Evaluate(
                     model,
                     measured.name,
                     language,
+                    split,
                     views=views,
                     precision=precision,
                     num_threads=num_threads,
@@ -147,7 +152,10 @@ def _models(
 
 
 def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets: int) -> list[tuple[str, ...]]:
-    """The subsets of a design, each once, smallest first; deterministic in the names of the tasks."""
+    """The subsets of a design, each once, smallest first.
+
+    Deterministic in the names of the tasks; those of one size do not depend on the other sizes asked for.
+    """
     rng = random.Random(stream_seed("subsets", design, *sorted(tasks)))
     orders = [_shuffled(tasks, rng) for _ in range(num_subsets)]
     found: dict[tuple[str, ...], None] = {}
@@ -157,7 +165,8 @@ def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets
         elif design == "nested":
             chosen = [tuple(sorted(order[:size])) for order in orders]
         else:
-            chosen = _balanced(tasks, size, num_subsets, rng)
+            of_size = random.Random(stream_seed("subsets", design, size, *sorted(tasks)))
+            chosen = _balanced(tasks, size, num_subsets, of_size)
         found.update(dict.fromkeys(chosen))
     return list(found)
 
@@ -167,18 +176,26 @@ def _shuffled(tasks: Sequence[str], rng: random.Random) -> list[str]:
 
 
 def _balanced(tasks: Sequence[str], size: int, num_subsets: int, rng: random.Random) -> list[tuple[str, ...]]:
-    """Different subsets of one size in which the tasks' counts differ by at most one (where such exist)."""
-    wanted = min(num_subsets, math.comb(len(tasks), size))
-    counts = dict.fromkeys(sorted(tasks), 0)
+    """Different subsets of one size, as many as there are, in which the tasks' counts differ by at most one."""
+    names = sorted(tasks)
+    counts = dict.fromkeys(names, 0)
     chosen: dict[tuple[str, ...], None] = {}
-    while len(chosen) < wanted:
-        order = _shuffled(tasks, rng)
+    while len(chosen) < min(num_subsets, math.comb(len(names), size)):
+        order = _shuffled(names, rng)
         order.sort(key=counts.__getitem__)
         subset = tuple(sorted(order[:size]))
         if subset in chosen:  # the balanced choice is taken: any other will do
-            subset = tuple(sorted(rng.sample(sorted(tasks), size)))
+            subset = tuple(sorted(rng.sample(names, size)))
         if subset not in chosen:
             chosen[subset] = None
-            for task in subset:
-                counts[task] += 1
+            counts.update((task, counts[task] + 1) for task in subset)
+    while counts and max(counts.values()) - min(counts.values()) > 1:
+        # More subsets hold ``most`` and not ``least`` than the reverse, so that one can swap them and stay different.
+        most, least = max(names, key=counts.__getitem__), min(names, key=counts.__getitem__)
+        for subset in chosen:
+            swapped = tuple(sorted({*subset, least} - {most}))
+            if most in subset and least not in subset and swapped not in chosen:
+                break
+        chosen = {swapped if other == subset else other: None for other in chosen}
+        counts |= {most: counts[most] - 1, least: counts[least] + 1}
     return list(chosen)

@@ -1,0 +1,255 @@
+"""The scaling study: which subsets of tasks, which budgets, which models and measurements."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xstilts.spec import canonical_json
+from xstilts.stage import STILTS, Encoder, Evaluate, Mixture, Tiny, Train, root
+from xstilts.studies import STUDIES
+from xstilts.studies.scaling import DEMO_TASKS, scaling, subsets
+from xstilts.study import Sources, make_plan
+
+NAMES = tuple("abcdefgh")
+THREE = ("mnli", "qqp", "snli")
+
+
+def leaves(**parameters: Any) -> list[Evaluate]:
+    found = list(scaling(**parameters))
+    assert all(isinstance(leaf, Evaluate) for leaf in found)
+    return found
+
+
+def models(**parameters: Any) -> list[Encoder | Train]:
+    """The models of the study in order, each once."""
+    return list(dict.fromkeys(leaf.model for leaf in leaves(**({"encoder": "owner/name"} | parameters))))
+
+
+def by_size(found: list[tuple[str, ...]]) -> dict[int, list[set[str]]]:
+    return {size: [set(s) for s in found if len(s) == size] for size in sorted({len(s) for s in found})}
+
+
+# ------------------------------------------------------------ subsets
+
+
+def test_all_subsets_are_all_subsets() -> None:
+    found = subsets(NAMES[:4], range(5), "all", 1)
+    assert len(found) == 16
+    assert sorted(found) == sorted(s for size in range(5) for s in itertools.combinations(NAMES[:4], size))
+    assert [len(s) for s in found] == sorted(len(s) for s in found), "smallest first"
+    assert subsets(NAMES[:4], (2,), "all", 1) == list(itertools.combinations(NAMES[:4], 2))
+
+
+@given(st.integers(1, 8), st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_nested_subsets_form_chains_from_nothing_to_everything(num_tasks: int, num_subsets: int) -> None:
+    names = NAMES[:num_tasks]
+    sizes = by_size(subsets(names, range(num_tasks + 1), "nested", num_subsets))
+    assert sizes[0] == [set()]
+    assert sizes[num_tasks] == [set(names)]
+    for size in range(num_tasks):
+        assert 1 <= len(sizes[size]) <= num_subsets
+        for small in sizes[size]:
+            assert any(small < large for large in sizes[size + 1])
+        for large in sizes[size + 1]:
+            assert any(small < large for small in sizes[size])
+
+
+def test_more_chains_keep_the_ones_there_are() -> None:
+    few, more = (subsets(NAMES, range(9), "nested", number) for number in (2, 4))
+    assert set(few) < set(more)
+
+
+@given(st.integers(1, 8), st.data())
+@settings(max_examples=60, deadline=None)
+def test_random_subsets_are_different_and_use_every_task_equally_often(num_tasks: int, data: st.DataObject) -> None:
+    names = NAMES[:num_tasks]
+    size = data.draw(st.integers(0, num_tasks))
+    num_subsets = data.draw(st.integers(1, 40))
+    found = subsets(names, (size,), "random", num_subsets)
+    assert len(set(found)) == len(found) == min(num_subsets, math.comb(num_tasks, size))
+    assert all(len(set(s)) == size and list(s) == sorted(s) for s in found)
+    counts = Counter({name: 0 for name in names})
+    counts.update(itertools.chain.from_iterable(found))
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize(("num_tasks", "size", "num_subsets"), [(5, 2, 8), (6, 4, 12), (7, 3, 28), (8, 3, 55)])
+def test_random_subsets_are_balanced_where_drawing_the_least_used_is_a_dead_end(
+    num_tasks: int, size: int, num_subsets: int
+) -> None:
+    for prefix in ("", "x", "y", "z"):
+        names = [prefix + name for name in NAMES[:num_tasks]]
+        counts = Counter(itertools.chain.from_iterable(subsets(names, (size,), "random", num_subsets)))
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize("design", ["all", "nested", "random"])
+def test_subsets_depend_on_the_names_of_the_tasks_only(design: str) -> None:
+    first = subsets(NAMES, (1, 3, 5), design, 4)
+    assert subsets(NAMES[::-1], (5, 1, 3, 1), design, 4) == first
+    assert subsets(tuple(NAMES), (3,), design, 4) == [s for s in first if len(s) == 3], "nor on the other sizes"
+    renamed = [tuple(name.upper() for name in s) for s in subsets([n.lower() for n in NAMES], (3,), design, 4)]
+    other = subsets([name.upper() for name in NAMES], (3,), design, 4)
+    assert (other == renamed) == (design == "all")
+
+
+def test_subsets_of_chosen_tasks_are_pinned() -> None:
+    # Another choice would leave what is stored of these designs without its neighbours.
+    nested = ["cd", "ef", "bcd", "aef"]
+    assert ["".join(s) for s in subsets(NAMES, (2, 3), "nested", 2)] == nested
+    assert ["".join(s) for s in subsets(NAMES, (3,), "random", 3)] == ["bde", "afh", "cgh"]
+
+
+# ------------------------------------------------------------ models
+
+
+@pytest.mark.parametrize("sizes", [(4,), (0, 4), (-1,)])
+def test_a_subset_larger_than_the_tasks_is_refused(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"k = {sizes[-1]}: expected 0 to 3, the number of tasks"):
+        leaves(tasks=THREE, k=sizes)
+
+
+def test_unknown_designs_and_budgets_are_refused_with_the_near_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown design 'nest': .*did you mean 'nested'"):
+        leaves(design="nest")
+    with pytest.raises(ValueError, match=r"unknown budget 'fix': .*did you mean 'fixed'"):
+        leaves(budget="fix")
+    with pytest.raises(ValueError, match=r"unknown retrieval task 'tatoba': .*did you mean 'tatoeba'"):
+        leaves(target="tatoba")
+    with pytest.raises(ValueError, match=r"unknown retrieval task 'mnli': expected one of tatoeba"):
+        leaves(target="mnli")
+
+
+def test_sizes_are_all_of_them_when_none_is_given() -> None:
+    assert models(tasks=THREE) == models(tasks=THREE, k=(0, 1, 2, 3))
+    assert len(models(tasks=THREE)) == 2**3
+
+
+def test_without_tasks_all_seeds_share_the_one_model() -> None:
+    found = models(tasks=THREE, k=(0, 1), seeds=(0, 1, 2))
+    frozen = [model for model in found if isinstance(model, Encoder)]
+    trained = [model for model in found if isinstance(model, Train)]
+    assert frozen == [Encoder("owner/name")]
+    assert len(trained) == 3 * 3
+    assert {model.seed for model in trained} == {0, 1, 2}
+    per_language = Counter(
+        leaf.language for leaf in leaves(encoder="owner/name", tasks=THREE, k=(0, 1), seeds=(0, 1, 2))
+    )
+    assert set(per_language.values()) == {1 + 9}
+
+
+def test_a_fixed_budget_is_shared_and_does_not_grow_with_k() -> None:
+    for model in models(tasks=THREE, k=(1, 2, 3), budget="fixed", examples=600):
+        assert isinstance(model, Train)
+        assert (model.budget.amount, model.budget.unit) == (600, "examples")
+        assert model.mixture == Mixture(model.mixture.tasks, policy="uniform")
+
+
+def test_a_proportional_budget_is_one_pass_over_the_capped_rows_of_every_task() -> None:
+    for model in models(tasks=THREE, k=(1, 2, 3), budget="proportional", examples=600):
+        assert isinstance(model, Train)
+        assert (model.budget.amount, model.budget.unit) == (1, "epochs")
+        assert model.mixture == Mixture(model.mixture.tasks, policy="capped", cap=600, sizes="present")
+
+
+def test_parameters_reach_training_and_measuring() -> None:
+    found = leaves(
+        encoder="owner/name",
+        revision="v1",
+        tasks=THREE,
+        k=(3,),
+        languages=("ru", "el"),
+        target="ntrex",
+        learning_rate=3e-5,
+        batch_examples=8,
+        max_tokens=64,
+        precision="bfloat16",
+        num_threads=2,
+        poolings=("cls",),
+        prefix="x: ",
+    )
+    measured = [(leaf.task, leaf.language, leaf.split) for leaf in found]
+    assert measured == [("ntrex", "ru", "dev"), ("ntrex", "el", "dev")]
+    for leaf in found:
+        assert (leaf.precision, leaf.num_threads) == ("bfloat16", 2)
+        assert leaf.views is not None
+        assert (leaf.views.poolings, leaf.views.prefix) == (("cls",), "x: ")
+        assert isinstance(leaf.model, Train)
+        recipe = leaf.model.recipe
+        assert (recipe.learning_rate, recipe.batch_examples, recipe.max_tokens) == (3e-5, 8, 64)
+        assert (recipe.precision, recipe.num_threads) == ("bfloat16", 2)
+        assert root(leaf).revision == "v1"
+
+
+def test_the_default_is_the_miniature_with_an_mlm_stage_before_everything() -> None:
+    found = leaves()
+    assert {leaf.task for leaf in found} == {"mini-bitext"}
+    starts = set()
+    for leaf in found:
+        model = leaf.model
+        assert isinstance(model, Train)
+        starts.add(model.start if set(model.mixture.tasks) <= set(DEMO_TASKS) else model)
+        assert root(leaf) == Encoder("tiny", tiny=Tiny())
+    (start,) = starts
+    assert isinstance(start, Train)
+    assert start.mixture == Mixture(("mini-text",))
+    assert (start.budget.amount, start.budget.unit) == (6000, "examples")
+    assert isinstance(start.start, Encoder)
+    assert len({leaf.model for leaf in found}) == 2 ** len(DEMO_TASKS)
+
+
+def test_an_mlm_stage_is_asked_for_unless_the_encoder_is_random() -> None:
+    assert models(tasks=THREE, k=(0,)) == [Encoder("owner/name")]
+    (model,) = models(tasks=THREE, k=(0,), mlm_examples=100)
+    assert isinstance(model, Train)
+    assert (model.mixture.tasks, model.budget.amount) == (("text@leipzig",), 100)
+    assert models(encoder="tiny", k=(0,), mlm_examples=0) == [Encoder("tiny", tiny=Tiny())]
+
+
+def test_learning_rates_are_the_papers_unless_the_encoder_is_random() -> None:
+    def rate(**parameters: Any) -> float:
+        model = models(k=(1,), **parameters)[0]
+        assert isinstance(model, Train)
+        return model.recipe.learning_rate
+
+    assert rate() == STILTS.learning_rate == 1e-5
+    assert rate(encoder="tiny") == 5e-4
+    assert rate(encoder="tiny", learning_rate=1e-3) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("encoder", "prefix", "expected"),
+    [
+        ("offline", "auto", "query: "),
+        ("tiny", "auto", ""),
+        ("intfloat/multilingual-e5-small", "auto", ""),
+        ("offline", "", ""),
+        ("tiny", "query: ", "query: "),
+    ],
+)
+def test_the_prefix_is_chosen_for_the_offline_encoder_alone(encoder: str, prefix: str, expected: str) -> None:
+    found = {leaf.views.prefix for leaf in leaves(encoder=encoder, prefix=prefix) if leaf.views}
+    assert found == {expected}
+
+
+@pytest.mark.parametrize(("tasks", "target"), [(THREE, "tatoeba"), (DEMO_TASKS, "mini-bitext")])
+def test_the_target_follows_the_tasks(tasks: tuple[str, ...], target: str) -> None:
+    assert {leaf.task for leaf in leaves(tasks=tasks, k=(1,))} == {target}
+
+
+def test_the_built_in_studies_can_be_planned_as_they_are(tmp_path: Path) -> None:
+    assert STUDIES["scaling"] is scaling
+    for name, function in STUDIES.items():
+        plan = make_plan(name, function(), Sources(None, tmp_path))
+        assert canonical_json(plan.document())
+        assert Counter(stage.kind for stage in plan.stages.values()) == {"train": 4, "evaluate": 4 * 6}
+        assert len(plan.leaves) == 4 * 6

@@ -1,0 +1,459 @@
+"""Identity: one canonical form, ids that stay, hashes of files, keyed seeds, atomic writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xstilts import spec, stage
+from xstilts.spec import (
+    Node,
+    Value,
+    cached_sha256,
+    canonical,
+    canonical_json,
+    declared,
+    digest,
+    file_sha256,
+    near,
+    one_of,
+    stream_seed,
+    write_atomically,
+)
+from xstilts.stage import Budget, Data, Encoder, Evaluate, Mixture, Override, Recipe, Tiny, Train, Views
+
+
+@dataclass(frozen=True)
+class Box(Value):
+    kind: ClassVar[str] = "box"
+    number: float = 1.0
+    count: int = 1
+    words: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    rate: float | None = None
+    table: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Unit(Node):
+    kind: ClassVar[str] = "unit"
+    size: int
+    start: Unit | None = None
+    box: Box | None = None
+
+
+def text(value: Value) -> str:
+    return canonical_json(value.declaration())
+
+
+# ------------------------------------------------------------ canonical form
+
+
+def test_an_id_is_the_kind_and_a_digest_of_the_canonical_json() -> None:
+    box = Box(0.5, 2, ("a", "ß"))
+    document = (
+        '{"count":2,"kind":"box","number":0.5,"rate":null,"shares":[],"table":null,"version":1,"words":["a","ß"]}'
+    )
+    assert text(box) == document
+    assert box.id == "box-" + hashlib.sha256(document.encode()).hexdigest()[:20]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Box(number=2), Box(number=2.0)),
+        (Box(number=True), Box(number=1.0)),
+        (Box(count=2.0), Box(count=2)),  # type: ignore[arg-type]
+        (Box(count=True), Box(count=1)),
+        (Box(rate=0), Box(rate=0.0)),
+        (Box(number=-0.0), Box(number=0.0)),
+        (Box(rate=-0.0), Box(rate=0)),
+        (Box(shares=(1, 2)), Box(shares=(1.0, 2.0))),
+        (Box(words=["a", "b"]), Box(words=("a", "b"))),  # type: ignore[arg-type]
+        (Box(shares=[1, 2]), Box(shares=(1.0, 2.0))),  # type: ignore[arg-type]
+        (Box(table={"a": 1, "b": 2}), Box(table={"b": 2, "a": 1})),
+    ],
+)
+def test_two_spellings_of_one_value_have_one_id(one: Box, other: Box) -> None:
+    assert one == other
+    assert text(one) == text(other)
+    assert one.id == other.id
+
+
+def test_the_type_of_a_field_decides_between_int_and_float() -> None:
+    declaration = Box(number=2, count=3.0, shares=(1,), rate=1).declaration()  # type: ignore[arg-type]
+    assert [repr(declaration[name]) for name in ("number", "count", "shares", "rate")] == ["2.0", "3", "[1.0]", "1.0"]
+    assert repr(Box(rate=None).declaration()["rate"]) == "None"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(-(2**53), 2**53), st.integers(-(2**53), 2**53), st.lists(st.integers(0, 9)))
+def test_equal_values_have_equal_ids_whatever_they_were_written_as(number: int, count: int, shares: list[int]) -> None:
+    one = Box(number, count, shares=tuple(shares))
+    other = Box(float(number), float(count), shares=[float(s) for s in shares])  # type: ignore[arg-type]
+    assert one == other
+    assert one.id == other.id
+    assert Box(number + 1, count, shares=tuple(shares)).id != one.id or float(number + 1) == float(number)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(max_size=3),
+        st.none()
+        | st.booleans()
+        | st.text()
+        | st.lists(st.integers() | st.floats(allow_nan=False, allow_infinity=False)),
+    )
+)
+def test_canonical_json_survives_a_round_trip(value: Any) -> None:
+    document = canonical_json(canonical(value))
+    assert canonical_json(canonical(json.loads(document))) == document
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused_by_the_name_of_its_field(number: float) -> None:
+    with pytest.raises(ValueError, match=r"box\.number is (nan|-?inf): expected a finite number"):
+        _ = Box(number=number).id
+    with pytest.raises(ValueError, match=r"box\.shares\[1\] is (nan|-?inf)"):
+        _ = Box(shares=(1.0, number)).id
+    with pytest.raises(ValueError, match=r"box\.table\.a is (nan|-?inf)"):
+        _ = Box(table={"a": number}).id  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match=r"box\.count is (nan|-?inf): expected a whole number"):
+        Box(count=number)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"box\.number"):
+        _ = Unit(1, box=Box(number=number)).id
+
+
+@pytest.mark.parametrize("foreign", [{1, 2}, b"bytes", Path("p"), object(), len, 1j, Box])
+def test_foreign_types_are_refused_by_the_name_of_their_field(foreign: Any) -> None:
+    with pytest.raises(ValueError, match=rf"box\.rate is a {type(foreign).__name__}: expected numbers, text, lists"):
+        _ = Box(rate=foreign).id
+    with pytest.raises(ValueError, match=rf"box\.words\[1\] is a {type(foreign).__name__}"):
+        _ = Box(words=("a", foreign)).id
+
+
+def test_a_set_never_becomes_a_tuple_of_some_order() -> None:
+    with pytest.raises(ValueError, match=r"box\.words is a set"):
+        _ = Box(words={"a", "b"}).id  # type: ignore[arg-type]
+
+
+def test_text_for_a_tuple_and_a_fraction_for_a_count_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"mixture\.tasks is 'mnli': expected a tuple, such as \('mnli',\)"):
+        Mixture("mnli")
+    with pytest.raises(ValueError, match=r"recipe\.batch_examples is 1\.5: expected a whole number"):
+        Recipe(batch_examples=1.5)
+
+
+# ------------------------------------------------------------ the three doors
+
+
+@dataclass(frozen=True)
+class Old(Value):
+    kind: ClassVar[str] = "thing"
+    size: int
+
+
+@dataclass(frozen=True)
+class Added(Value):
+    kind: ClassVar[str] = "thing"
+    size: int
+    extra: float = declared(absent=0.0)
+    label: str = declared(default="", counts=False)
+
+
+@dataclass(frozen=True)
+class Careless(Value):
+    kind: ClassVar[str] = "thing"
+    size: int
+    extra: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bumped(Value):
+    kind: ClassVar[str] = "thing"
+    version: ClassVar[int] = 2
+    size: int
+
+
+def test_door_one_a_field_that_does_not_matter_is_not_in_the_id() -> None:
+    assert Added(1, label="a").id == Added(1, label="b").id
+    assert "label" not in Added(1, label="a").declaration()
+
+
+def test_door_two_a_field_that_was_added_later_keeps_old_ids_at_its_absent_value() -> None:
+    assert Added(1).extra == 0.0, "the absent value is the default when none is given"
+    assert Added(1).id == Added(1, 0).id == Old(1).id
+    assert Added(1, 0.5).id != Old(1).id
+    assert Added(1, 0.5).declaration()["extra"] == 0.5
+    assert Careless(1).id != Old(1).id, "a new field without a door changes every id"
+
+
+def test_door_three_a_version_changes_the_id() -> None:
+    assert Bumped(1).id != Old(1).id
+    assert Bumped(1).declaration() == Old(1).declaration() | {"version": 2}
+
+
+def test_a_stage_counts_by_its_id_and_a_value_by_its_fields() -> None:
+    inner = Unit(1, box=Box(2.0))
+    outer = Unit(2, start=inner, box=Box(3.0))
+    assert outer.declaration()["start"] == {"stage": inner.id}
+    assert outer.declaration()["box"] == Box(3.0).declaration()
+    assert replace(outer, start=Unit(1, box=Box(9.0))).id != outer.id
+    assert replace(outer, start=Unit(1, box=Box(2))).id == outer.id
+
+
+PROGRAM = """
+from xstilts.stage import *
+from xstilts.spec import stream_seed
+from xstilts.tasks import content, find
+data = Data("mnli", "train", "en", content(find("mini-nli"), "train", "en"))
+train = Train(Encoder("tiny"), Mixture(("snli", "mnli")), Budget(3), data=(data,))
+print(Evaluate(train, "xnli", "de", views=Views()).id, stream_seed(0, "mnli", "order", 0))
+"""
+
+
+def test_ids_and_seeds_are_the_same_in_every_process() -> None:
+    seen = set()
+    for seed in ("0", "4242"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        seen.add(subprocess.check_output([sys.executable, "-c", PROGRAM], env=environment, text=True))
+    assert len(seen) == 1
+    assert seen.pop().startswith("evaluate-")
+
+
+# ------------------------------------------------------------ golden ids
+
+_TINY = Tiny("bert", 100, 8, 3, 4, 16, 64, 7, "text@leipzig")
+_ENCODER = Encoder("owner/name", "v1", _TINY, "hub:owner/name@0123")
+_DATA = Data("mnli", "train", "en", "00ff")
+_MIXTURE = Mixture(("snli", "mnli"), "explicit", "present", 10, 2.0, (3.0, 1.0), ("en", "de"), "random")
+_BUDGET = Budget(3, "epochs")
+_OVERRIDE = Override("mnli", 16, 64)
+_RECIPE = Recipe(
+    name="other",
+    learning_rate=2e-5,
+    warmup_share=0.2,
+    decay="constant",
+    weight_decay=0.1,
+    adam_beta1=0.8,
+    adam_beta2=0.99,
+    adam_epsilon=1e-6,
+    max_grad_norm=2.0,
+    batch_examples=16,
+    max_tokens=128,
+    overrides=(_OVERRIDE,),
+    hidden_dropout=0.1,
+    attention_dropout=0.2,
+    mlm_probability=0.3,
+    precision="bfloat16",
+    num_threads=2,
+    checkpoint="best",
+    evaluate_every_steps=10,
+    dev_examples=20,
+)
+_VIEWS = Views(("cls", "mean"), 4, "query: ")
+_TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5, (_DATA,))
+_EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
+
+# Results in stores go by these ids: a change here orphans them, so it needs one of three doors. A new field that does
+# not matter to any number is declared(counts=False). A new field that matters is declared(absent=...) with the value
+# that says what was done before: the ids below stay, and a value that has the field is pinned beside them. Where the
+# same fields come to mean other numbers, the version of the class is bumped, and only then its id here changes.
+GOLDEN: dict[Value, str] = {
+    _TINY: "tiny-7b0f613d483cac749283",
+    _ENCODER: "encoder-c89a16eb772baca26e55",
+    _DATA: "data-54efcd2478306bbe799d",
+    _MIXTURE: "mixture-3c93c2bea4dc2798f0c8",
+    _BUDGET: "budget-278a437c8a193b14a3be",
+    _OVERRIDE: "override-7bab340f1a0a3f2e89dc",
+    _RECIPE: "recipe-45c6364c5f30274eb078",
+    _VIEWS: "views-62f2a23f2007d4022ef0",
+    _TRAIN: "train-566af13999d0c15dd833",
+    _EVALUATE: "evaluate-b2003d16a490b46f02b7",
+}
+
+
+def subclasses(cls: type[Value]) -> Iterator[type[Value]]:
+    for below in cls.__subclasses__():
+        yield below
+        yield from subclasses(below)
+
+
+def test_golden_ids() -> None:
+    assert [value.id for value in GOLDEN] == list(GOLDEN.values())
+
+
+def test_golden_ids_cover_every_declared_class() -> None:
+    declared_here = {cls for cls in subclasses(Value) if cls.__module__ == stage.__name__} - {stage.Stage}
+    assert {type(value) for value in GOLDEN} == declared_here
+
+
+@pytest.mark.parametrize("value", GOLDEN, ids=lambda value: value.kind)
+def test_golden_values_leave_no_field_at_its_default_unless_it_came_later(value: Value) -> None:
+    for field in dataclasses.fields(value):
+        came_later = field.metadata.get("absent", dataclasses.MISSING) is not dataclasses.MISSING
+        if field.default is not dataclasses.MISSING and not came_later:
+            assert getattr(value, field.name) != field.default, f"{value.kind}.{field.name} is at its default"
+
+
+def test_only_names_do_not_count() -> None:
+    uncounted = {
+        f"{value.kind}.{field.name}"
+        for value in GOLDEN
+        for field in dataclasses.fields(value)
+        if not field.metadata.get("counts", True)
+    }
+    assert uncounted == {"encoder.name", "encoder.revision", "recipe.name"}
+
+
+# ------------------------------------------------------------ seeds
+
+
+def test_stream_seeds_are_pinned() -> None:
+    # The order of the data, the heads and the dropout of every stored result come from these.
+    assert stream_seed(0, "mnli", "order", 0) == 8527668767271168608
+    assert stream_seed("x") == 7400246612920684362
+
+
+def test_stream_seeds_differ_by_every_part_of_their_key() -> None:
+    keys: list[tuple[str | int, ...]] = [
+        (seed, task, purpose, epoch)
+        for seed in range(5)
+        for task in ("mnli", "snli")
+        for purpose in ("order", "head")
+        for epoch in range(5)
+    ]
+    keys += [(0, "mnli"), ("0", "mnli"), (0, "mn", "li"), ("mnli", 0), ()]
+    seeds = [stream_seed(*key) for key in keys]
+    assert len(set(seeds)) == len(keys)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+# ------------------------------------------------------------ hashes of files
+
+
+@pytest.fixture
+def count_hashing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    hashed: list[Path] = []
+
+    def counted(path: Path, *, unpacked: bool = False) -> str:
+        hashed.append(path)
+        return file_sha256(path, unpacked=unpacked)
+
+    monkeypatch.setattr(spec, "file_sha256", counted)
+    return hashed
+
+
+def test_a_plain_file_and_its_gzip_have_one_hash_when_unpacked(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "rows.tsv", tmp_path / "rows.tsv.gz"
+    content = b"a\tb\n" * 300_000  # more than one chunk
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content[:7]) + gzip.compress(content[7:]))  # gzip may come in members
+    expected = hashlib.sha256(content).hexdigest()
+    for cache in (None, tmp_path / "cache"):
+        assert cached_sha256(plain, cache, unpacked=True) == cached_sha256(packed, cache, unpacked=True) == expected
+        assert cached_sha256(plain, cache) == expected
+        assert cached_sha256(packed, cache) == hashlib.sha256(packed.read_bytes()).hexdigest()
+
+
+def test_a_hash_is_remembered_until_content_changes_even_at_the_same_size(
+    tmp_path: Path, count_hashing: list[Path]
+) -> None:
+    path, cache = tmp_path / "file", tmp_path / "cache"
+    path.write_text("abc")
+    first = cached_sha256(path, cache)
+    assert cached_sha256(path, cache) == first
+    assert len(count_hashing) == 1
+    before = path.stat().st_mtime_ns
+    path.write_text("abd")
+    os.utime(path, ns=(before + 1, before + 1))
+    assert cached_sha256(path, cache) == hashlib.sha256(b"abd").hexdigest() != first
+    assert len(count_hashing) == 2
+    path.write_text("abcd")
+    os.utime(path, ns=(before, before))
+    assert cached_sha256(path, cache) == hashlib.sha256(b"abcd").hexdigest()
+
+
+@pytest.mark.parametrize("broken", [b"", b"12ab", b"\0" * 64, b"\xff" * 64, b"G" * 64])
+def test_a_broken_cache_entry_is_computed_again(tmp_path: Path, count_hashing: list[Path], broken: bytes) -> None:
+    path, cache = tmp_path / "file", tmp_path / "cache"
+    path.write_text("abc")
+    expected = cached_sha256(path, cache)
+    (entry,) = (cache / "hashes").iterdir()
+    entry.write_bytes(broken)
+    assert cached_sha256(path, cache) == expected
+    assert entry.read_text() == expected
+    assert len(count_hashing) == 2
+
+
+# ------------------------------------------------------------ atomic writes
+
+
+def test_a_write_replaces_the_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    write_atomically(path, "old")
+    write_atomically(path, "nëw".encode())
+    assert path.read_text() == "nëw"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], function: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(error):
+        write_atomically(path, "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_a_write_honours_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "file", "content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+# ------------------------------------------------------------ near names
+
+
+def test_an_unknown_name_is_refused_with_the_choices_and_the_near_ones() -> None:
+    one_of("fruit", "apple", ("apple", "fig"))
+    with pytest.raises(ValueError, match=r"^unknown fruit 'aple': expected one of apple, fig; did you mean 'apple'\?$"):
+        one_of("fruit", "aple", ("apple", "fig"))
+    with pytest.raises(ValueError, match=r"^unknown fruit 'zzz': expected one of apple, fig$"):
+        one_of("fruit", "zzz", iter(("apple", "fig")))
+
+
+def test_near_names_are_at_most_three_best_first() -> None:
+    assert near("mnli", ["snli", "mnli2", "qqp", "mnly", "xnli"]) == "; did you mean 'mnli2', 'xnli', 'snli'?"
+    assert near("mnli", []) == ""
+
+
+def test_digest_is_the_first_twenty_hex_digits_of_sha256() -> None:
+    assert digest("abc") == digest(b"abc") == hashlib.sha256(b"abc").hexdigest()[:20]
