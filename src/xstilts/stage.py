@@ -292,20 +292,17 @@ def root(model: Encoder | Stage) -> Encoder:
 def head_task(evaluate: Evaluate) -> str | None:
     """Which of the tasks that the model was last trained on has the head for this measurement.
 
-    In this order: the task itself, the task that trains it (``trained_by``), a slice of either, a union
-    that holds either; ``None`` when there is no such head.
+    In this order: the task itself, the task that trains it (``trained_by``), the task it is a slice of, then
+    a slice of any of these, then a union that holds one; ``None`` when there is no such head.
     """
     if not isinstance(evaluate.model, Train):
         return None
     task = find(evaluate.task)
-    wanted = [name for name in (task.name, task.trained_by) if name]
-    trained = evaluate.model.mixture.tasks
-    for fits in (
-        lambda name: name in wanted,
-        lambda name: find(name).slice_of in wanted,
-        lambda name: bool(set(find(name).members) & set(wanted)),
-    ):
-        for name in trained:
-            if fits(name) and find(name).kind == task.kind:
-                return name
-    return None
+    wanted = [name for name in (task.name, task.trained_by, task.slice_of) if name]
+    trained = [name for name in evaluate.model.mixture.tasks if find(name).kind == task.kind]
+    candidates = (
+        *(name for name in wanted if name in trained),
+        *(name for name in trained if find(name).slice_of in wanted),
+        *(name for name in trained if set(find(name).members) & set(wanted)),
+    )
+    return next(iter(candidates), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import json
 import os
 import shutil
@@ -34,6 +33,8 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
+
+from xstilts.spec import digest
 
 # More than 12 scripts, digits, emoji, characters that NFKC changes, decomposed accents, spaces at both ends,
 # zero-width characters, texts of special tokens.
@@ -104,7 +105,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
         "special": {name: tokenizer.convert_tokens_to_ids(t) for name, t in tokenizer.special_tokens_map.items()},
         "size": len(tokenizer),
     }
-    return hashlib.sha256(json.dumps(observed, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(json.dumps(observed, sort_keys=True))[:16]
 
 
 def build_tiny(

@@ -12,10 +12,9 @@ The rows of one hypothesis (or one first sentence) stay in one split; retrieval 
 from __future__ import annotations
 
 import functools
-import hashlib
 from importlib import resources
 
-from xstilts.spec import one_of
+from xstilts.spec import digest, one_of
 
 NAMES = ("nli", "paraphrase", "bitext", "text")
 """The names that `rows` knows."""
@@ -64,12 +63,8 @@ def rows(name: str, split: str, language: str) -> list[dict[str, str]]:
 
 @functools.cache
 def fingerprint() -> str:
-    """SHA-256 (64 hex digits) over the names and bytes of the data files."""
-    hasher = hashlib.sha256()
-    for file in _TABLES:
-        data = _read(file)
-        hasher.update(f"{file}\0{len(data)}\0".encode() + data)
-    return hasher.hexdigest()
+    """The digest of the data files, names and bytes."""
+    return digest(b"".join(f"{file}\0{len(_read(file))}\0".encode() + _read(file) for file in _TABLES))
 
 
 def _split(file: str, split: str) -> list[dict[str, str]]:
