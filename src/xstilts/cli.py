@@ -438,7 +438,7 @@ def _numbers(word: str) -> list[int]:
 
 
 def _spell(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _devices(given: str, plan: Plan) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class Model(nn.Module):
 
     def __init__(self, folder: Path, recipe: Recipe = STILTS) -> None:
         super().__init__()
+        self.folder = folder
         self.tokenizer = folders.load_tokenizer(folder)
         # The whole tokenizer, before a call changes its truncation: cached tokens are found by it.
         self.tokenizer_key = digest(self.tokenizer.backend_tokenizer.to_str())
@@ -56,7 +57,7 @@ class Model(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write ``folder/encoder``, an ordinary Hugging Face folder, and the heads beside it."""
-        encoders.save(self.encoder, self.tokenizer, folder / "encoder")
+        encoders.save(self.encoder, self.folder, folder / "encoder")  # the tokenizer's files as they came
         save_file(tensors_of(self.heads), folder / "heads.safetensors")
         (folder / "heads.json").write_text(json.dumps([_name(key) for key in self.heads]))
 

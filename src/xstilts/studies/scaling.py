@@ -43,8 +43,8 @@ def scaling(
     budget: str = "proportional",
     examples: int = 2000,
     seeds: tuple[int, ...] = (0,),
-    mlm_examples: int = -1,
-    learning_rate: float = -1.0,
+    mlm_examples: int | None = None,
+    learning_rate: float | None = None,
     batch_examples: int = 32,
     max_tokens: int = 128,
     precision: str = "float32",
@@ -70,9 +70,9 @@ def scaling(
             at most ``examples`` rows of every task, so that training grows with k.
         examples: see ``budget``.
         seeds: intermediate seeds; they vary heads, data order, dropout and the mixture's order.
-        mlm_examples: examples of an MLM stage before everything, k = 0 included; -1 is 6,000 for ``tiny`` and
-            none otherwise.
-        learning_rate: of the intermediate stage; -1 is 1e-5 (jiant), and 5e-4 for ``tiny``.
+        mlm_examples: examples of an MLM stage before everything, k = 0 included; 6,000 for ``tiny`` and none
+            otherwise when it is not given.
+        learning_rate: of the intermediate stage; 1e-5 (jiant), or 5e-4 for ``tiny``, when it is not given.
         batch_examples: examples of one optimisation step.
         max_tokens: longest training sequence.
         precision: float32 or bfloat16 (autocast over float32 weights), of training and of measuring.
@@ -89,15 +89,17 @@ def scaling(
     for size in sizes:
         if not 0 <= size <= len(tasks):
             raise ValueError(f"k = {size}: expected 0 to {len(tasks)}, the number of tasks")
+    for name in tasks:
+        find(name)
     is_tiny = encoder == "tiny"
     miniature = all(name.startswith("mini-") for name in tasks)
     target = target or ("mini-bitext" if miniature else "tatoeba")
     one_of("retrieval task", target, [name for name in names() if find(name).kind.name == "embed"])
     measured = find(target)
     *_, split = measured.splits
-    if mlm_examples < 0:
+    if mlm_examples is None:
         mlm_examples = 6000 if is_tiny else 0
-    if learning_rate < 0:
+    if learning_rate is None:
         learning_rate = 5e-4 if is_tiny else STILTS.learning_rate
     recipe = replace(
         STILTS,
