@@ -22,7 +22,14 @@ def test_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (snapshot / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=command):
         find_encoder("owner/name", commit)
-    (snapshot / "model.safetensors").touch()
+    index = snapshot / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}')
+    (snapshot / "model-1-of-2.safetensors").touch()
+    with pytest.raises(ValueError, match=command):  # a shard is missing
+        find_encoder("owner/name", commit)
+    (snapshot / "model-2-of-2.safetensors").touch()
+    assert find_encoder("owner/name", commit) == snapshot
+    index.unlink()
     assert find_encoder("owner/name", commit) == snapshot
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
@@ -42,5 +49,9 @@ def test_download_takes_no_code_and_no_pickles(tmp_path: Path, monkeypatch: pyte
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
+    with pytest.raises(ValueError, match="owner/name@main has no safetensors weights"):
+        download_encoder("owner/name", "main")
+    asked.clear()
+    (tmp_path / "model.safetensors").touch()
     assert download_encoder("owner/name", "main") == tmp_path
     assert asked == [("owner/name", "main", files)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from xstilts import metrics
 from xstilts.metrics.classification import accuracy, majority_share
+from xstilts.metrics.language_model import perplexity
 from xstilts.metrics.retrieval import accuracy_at_1
 
 
@@ -99,10 +101,22 @@ def test_the_registry_knows_every_metric_by_kind_and_name() -> None:
     with pytest.raises(ValueError, match=r"unknown metric 'acuracy'.*did you mean 'accuracy'"):
         metrics.find("classify", "acuracy")
     with pytest.raises(ValueError, match="expected one of none"):
-        metrics.find("mlm", "accuracy")
+        metrics.find("span", "f1")
 
 
 def test_importing_metrics_loads_nothing_heavy() -> None:
     code = "import sys, xstilts.metrics; print(*sorted({'numpy', 'torch', 'pyarrow', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_perplexity_is_over_all_masked_tokens() -> None:
+    # 2 tokens of ln 2 nats each and 2 of ln 8: the geometric mean of 2, 2, 8, 8 is 4
+    assert perplexity([2 * math.log(2), 0.0, 2 * math.log(8)], [2, 0, 2]) == pytest.approx(4.0)
+    assert perplexity([math.log(2), 3 * math.log(8)], [1, 3]) == pytest.approx(2**2.5)
+
+
+@pytest.mark.parametrize(("losses", "counts"), [([], []), ([0.0], [0]), ([1.0, 2.0], [1])])
+def test_perplexity_without_masked_tokens_does_not_exist(losses: list[float], counts: list[int]) -> None:
+    with pytest.raises(ValueError, match="perplexity"):
+        perplexity(losses, counts)

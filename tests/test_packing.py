@@ -287,10 +287,10 @@ def test_random_access_across_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch
     assert len(data) == 7
     assert data.num_tokens.tolist() == [sum(lengths) for lengths in example_lengths]
     for row in (6, 0, 3, 2, 5, 4, 1):
-        ids, types, lengths = data.example(row)
+        ids, per_token, lengths = data.example(row)
         assert ids.tolist() == table["ids"][row].as_py()
-        assert types is not None
-        assert types.tolist() == table["types"][row].as_py()
+        assert list(per_token) == ["types"]
+        assert per_token["types"].tolist() == table["types"][row].as_py()
         assert lengths.tolist() == example_lengths[row]
 
 
@@ -423,8 +423,8 @@ def test_token_types_of_a_bert_tokenizer(cache: Cache) -> None:
     data = cache.read(TRAIN, tokenizer)
     pair = examples(find("mini-nli"), "train", "en")[5]
     expected = tokenizer(pair.first, pair.second, truncation="longest_first", max_length=24)
-    ids, types, lengths = data.example(5)
-    assert types is not None
+    ids, per_token, lengths = data.example(5)
+    types = per_token["types"]
     assert (ids.tolist(), types.tolist()) == (expected["input_ids"], expected["token_type_ids"])
     assert set(types.tolist()) == {0, 1}
     assert lengths.tolist() == [len(ids)]
@@ -432,4 +432,12 @@ def test_token_types_of_a_bert_tokenizer(cache: Cache) -> None:
     assert batch.types is not None
     start = int(batch.starts[0])
     assert batch.types[start : start + len(ids)].tolist() == types.tolist()
-    assert cache.read(TRAIN, fingerprint="no types").example(5)[1] is None
+    assert cache.read(TRAIN, fingerprint="no types").example(5)[1] == {}
+
+
+def test_a_target_of_every_token_is_packed_like_the_tokens() -> None:
+    ids = [[5, 6, 7], [8, 9], [1, 2, 3, 4]]
+    tags = [[10 * id for id in example] for example in ids]
+    table = pa.table({"ids": ids, "lengths": [[3], [2], [1, 3]], "tag": tags})
+    batch = collate(Tokenised(table), [1, 2, 0], CPU)
+    assert batch.targets["tag"].tolist() == [10 * id for id in batch.ids.tolist()]

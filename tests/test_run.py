@@ -108,6 +108,16 @@ def test_a_dropped_stage_that_is_itself_a_leaf_is_made_again_for_what_reads_it(s
     assert runs(orders) == {"base": 1, "left": 2, "leaf-left": 1}
 
 
+def test_damaged_weights_are_never_read(store: Store, orders: Path) -> None:
+    go(plan_of(LEFT), store, orders)
+    model = store.weights(LEFT.id) / "model"
+    model.write_text(model.read_text().upper())
+    outcome = go(plan_of(LEAVES[0]), store, orders)
+    assert list(outcome.failed) == [LEAVES[0].id]
+    assert f"an input is damaged: {LEFT.id}: weights/model" in outcome.failed[LEAVES[0].id]
+    assert "leaf-left" not in runs(orders)
+
+
 def test_an_import_counts_as_done(store: Store, orders: Path, tmp_path: Path) -> None:
     go(plan_of(LEAVES[0]), store, orders)
     store.export(tmp_path / "export", store.ids(), payload=True)

@@ -238,7 +238,7 @@ def test_ids_and_seeds_are_the_same_in_every_process() -> None:
 # ------------------------------------------------------------ golden ids
 
 _TINY = Tiny("bert", 100, 8, 3, 4, 16, 64, 7, "text@leipzig")
-_ENCODER = Encoder("owner/name", "v1", _TINY, "hub:owner/name@0123")
+_ENCODER = Encoder("tiny", "v1", _TINY, "hub:owner/name@0123")
 _DATA = Data("mnli", "train", "en", "00ff")
 _MIXTURE = Mixture(("snli", "mnli"), "explicit", "present", 10, 2.0, (3.0, 1.0), ("en", "de"), "random")
 _BUDGET = Budget(3, "epochs")
@@ -268,6 +268,8 @@ _RECIPE = Recipe(
 _VIEWS = Views(("cls", "mean"), 4, "query: ")
 _TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5, (_DATA,))
 _EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
+_TRAIN_WITH_SIZES = dataclasses.replace(_TRAIN, official_sizes=(392702, None))
+_EVALUATE_WITH_HEAD = dataclasses.replace(_EVALUATE, head="mnli")
 
 # Results in stores go by these ids: a change here orphans them, so it needs one of three doors. A new field that does
 # not matter to any number is declared(counts=False). A new field that matters is declared(absent=...) with the value
@@ -284,6 +286,8 @@ GOLDEN: dict[Value, str] = {
     _VIEWS: "views-62f2a23f2007d4022ef0",
     _TRAIN: "train-566af13999d0c15dd833",
     _EVALUATE: "evaluate-b2003d16a490b46f02b7",
+    _TRAIN_WITH_SIZES: "train-f13e5b23f28b1b663ca3",
+    _EVALUATE_WITH_HEAD: "evaluate-638f751c1e1c8f8d262b",
 }
 
 

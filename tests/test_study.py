@@ -616,3 +616,55 @@ def test_an_explanation_says_when_nothing_like_it_is_stored() -> None:
     assert explain(leaf, stored(bitext(STORED, "fr"))) == "nothing like it is stored"
     assert explain(leaf, stored(Evaluate(STORED, "tatoeba", "de", views=VIEWS))) == "nothing like it is stored"
     assert explain(leaf, stored(bitext(STORED, max_tokens=64))).endswith("max_tokens: 64 -> 256")
+
+
+# ------------------------------------------------------------ what the plan fills in, since numbers depend on it
+
+
+def test_official_sizes_count_where_shares_follow_from_them_and_only_there(
+    registry: None, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ids(official_size: int) -> list[str]:
+        sized = replace(tasks.find("mini-nli"), official_size=official_size)
+        monkeypatch.setitem(tasks._known, "mini-nli", sized)
+        kinds: list[dict[str, Any]] = [{}, {"sizes": "present"}, {"policy": "uniform"}]
+        mixtures = [Mixture(("mini-nli", "mini-paraphrase"), **kind) for kind in kinds]
+        leaves = [bitext(Train(ENCODER, mixture, Budget(10))) for mixture in mixtures]
+        return [stage.id for stage in plan(sources, *leaves).stages.values() if isinstance(stage, Train)]
+
+    few, many = ids(10), ids(9999)
+    assert few[0] != many[0]
+    assert few[1:] == many[1:]
+
+
+def test_the_head_that_measures_counts(registry: None, sources: Sources) -> None:
+    model = train("mini-nli")
+    measured = plan(sources, Evaluate(model, "mini-nli", "en", "dev"), bitext(model))
+    heads = [stage.head for stage in measured.stages.values() if isinstance(stage, Evaluate)]
+    assert heads == ["mini-nli", None]
+
+
+def test_best_needs_dev_rows_of_some_task(sources: Sources) -> None:
+    best = Recipe(checkpoint="best")
+    assert "text has no English dev rows" in refusal(sources, bitext(train("mini-text", recipe=best)))[0]
+    plan(sources, bitext(train("mini-nli", "mini-text", recipe=best)))
+
+
+def test_languages_without_text_are_refused(sources: Sources) -> None:
+    mixture = Mixture(("mini-nli",), languages=("de",))
+    assert "this mixture has no text" in refusal(sources, bitext(Train(ENCODER, mixture, Budget(10))))[0]
+
+
+@pytest.mark.parametrize(
+    "value", [lambda: Override("mnli", batch_examples=-4), lambda: Encoder("offline", tiny=Tiny())]
+)
+    "value", [lambda: Override("mnli", batch_examples=-4), lambda: Encoder("offline", tiny=Tiny())]
+)
+def test_values_that_cannot_mean_anything_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"above 0|belongs to 'tiny' only"):
+        value()
+
+
+def test_a_metric_that_does_not_exist_is_refused_when_the_task_is_declared() -> None:
+    with pytest.raises(ValueError, match="metric is 'f9': expected accuracy for kind 'classify'"):
+        toy(metric="f9")

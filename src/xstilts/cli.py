@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 import re
 import sys
 import types
 import typing
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -197,12 +199,9 @@ def status_command(
         missing = [id for id in stages if not opened.exists(id)]
         print(f"{name}: {len(stages) - len(missing)} of {len(stages)} stages done")
         for id in missing:
-            claim = opened.claim(id)
-            if claim is None:
+            if opened.is_claimed(id):
                 print(f"  running {id}  {stages[id]['label']}: {opened.holder(id)}")
-                continue
-            claim.release()
-            if failures := opened.failures(id):
+            elif failures := opened.failures(id):
                 print(f"  failed  {id}  {stages[id]['label']}: {failures[-1]}")
     if verify:
         problems = opened.verify()
@@ -234,14 +233,14 @@ def rescore_command(study: StoredStudy = None, store: StoreOption = DEFAULT_STOR
 
     Example: xstilts rescore --store store
     """
-    from .scoring import score_stage
+    from .scoring import rescore
     from .store import Store
 
     opened = Store.open(store, create=False)
-    wanted = set(opened.plan(_name(study))["stages"] if study else opened.ids())
-    measurements = [record["id"] for record in opened.records("evaluate") if record["id"] in wanted]
-    added = sum(len(score_stage(opened, id)) for id in measurements)
-    print(f"{len(measurements)} measurements, {added} new scores")
+    wanted = [id for id in opened.plan(_name(study))["stages"] if opened.exists(id)] if study else opened.ids()
+    measurements = [id for id in wanted if opened.record(id)["kind"] == "evaluate"]
+    added = rescore(opened, measurements)
+    print(f"{len(measurements)} measurements, {sum(map(len, added.values()))} new scores")
 
 
 @app.command("fetch")
@@ -449,14 +448,11 @@ def _devices(given: str, plan: Plan) -> tuple[str, ...]:
             if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
                 raise ValueError(f"--device {given}: expected auto, cpu, cuda or cuda:N, separated by commas")
         return names
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    num_gpus = (
-        len([d for d in visible.split(",") if d])
-        if visible is not None
-        else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    )
-    if num_gpus:
-        return tuple(f"cuda:{number}" for number in range(num_gpus))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(p.name for p in Path("/dev").glob("nvidia[0-9]*")))
+    # CUDA itself stops at the first negative number; a CPU build of torch sees none
+    gpus = list(itertools.takewhile(lambda name: name and name[0] != "-", visible.split(",")))
+    if gpus and not version("torch").endswith("+cpu"):
+        return tuple(f"cuda:{number}" for number in range(len(gpus)))
     from .stage import Evaluate, Train
 
     num_threads = 1
@@ -465,4 +461,5 @@ def _devices(given: str, plan: Plan) -> tuple[str, ...]:
             num_threads = max(num_threads, stage.recipe.num_threads)
         elif isinstance(stage, Evaluate):
             num_threads = max(num_threads, stage.num_threads)
-    return ("cpu",) * max(1, (os.cpu_count() or 1) // num_threads)
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ("cpu",) * max(1, num_cores // num_threads)

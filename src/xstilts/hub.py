@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 _FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
@@ -23,7 +24,7 @@ def find_encoder(name: str, revision: str) -> Path:
 
     try:
         folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
-        complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+        complete = (folder / "config.json").is_file() and _has_weights(folder)
     except LocalEntryNotFoundError:
         complete = False
     if not complete:
@@ -43,11 +44,26 @@ def download_encoder(name: str, revision: str) -> Path:
 
     Returns:
         Its folder in the cache.
+
+    Raises:
+        ValueError: this revision has no safetensors weights.
     """
     import huggingface_hub
 
-    return Path(
+    folder = Path(
         huggingface_hub.snapshot_download(
             name, revision=revision, allow_patterns=_FILES, ignore_patterns=_NO_SUBFOLDERS
         )
     )
+    if not _has_weights(folder):
+        raise ValueError(f"{name}@{revision} has no safetensors weights; pickled weights are never loaded")
+    return folder
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether the safetensors of a folder are there, every shard of them."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return any(folder.glob("*.safetensors"))
+    shards = set(json.loads(index.read_text())["weight_map"].values())
+    return all((folder / shard).is_file() for shard in shards)

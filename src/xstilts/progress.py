@@ -96,10 +96,10 @@ class Quiet:
 
 
 def _stage_eta(started: float, progress: dict[str, Any]) -> str:
-    step, steps = progress.get("step"), progress.get("steps")
-    if not step or not steps:
+    done = progress.get("step", 0) - progress.get("first_step", 0)
+    if done <= 0 or "steps" not in progress:
         return ""
-    return duration((time.monotonic() - started) / step * (steps - step))
+    return duration((time.monotonic() - started) / done * (progress["steps"] - progress["step"]))
 
 
 class Plain(Quiet):

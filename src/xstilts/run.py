@@ -114,7 +114,10 @@ def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
     for id in (folder.name for folder in (store.root / "work").iterdir()):
         if id in plan.stages and id not in todo and store.usable(id) and (claim := store.claim(id)) is not None:
             with claim:  # a run was killed between publishing this stage and clearing its work
-                _finish(plan.stages[id], store)
+                try:
+                    _finish(plan.stages[id], store)
+                except ValueError as error:
+                    outcome.failed[id] = str(error)
     if settings.keep == "none":
         _drop_unread(plan.dependents(), store, todo)
     view.begin(plan, todo, settings)
@@ -217,7 +220,8 @@ class _Driver:
                 worker.stage = stage
                 worker.model = _model_id(stage)
                 self.view.started(worker.slot, stage)
-                worker.pipe.send((stage, self.todo[stage.id]))
+                with contextlib.suppress(OSError):  # a worker that died idle is found dead by its sentinel
+                    worker.pipe.send((stage, self.todo[stage.id]))
 
     def _next(self, worker: _Worker) -> Stage | None:
         """A ready stage: one whose model this worker has loaded, else the first in plan order."""
@@ -357,10 +361,12 @@ def _worker(
         os._exit(3)
 
     threading.Thread(target=end_with_driver, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group, it is the driver's to handle
     if settings.study_file is not None:
         load_study_file(settings.study_file)
     module, _, name = settings.perform.partition(":")
     store = Store.open(store_root)
+    checked: set[str] = set()
     while True:
         try:
             message = pipe.recv()
@@ -370,7 +376,7 @@ def _worker(
             return
         stage, todo = message
         perform = getattr(importlib.import_module(module), name)
-        pipe.send(_attempt(stage, todo, store, settings, device, code, stop, perform, pipe))
+        pipe.send(_attempt(stage, todo, store, settings, device, code, stop, perform, pipe, checked))
 
 
 def _attempt(
@@ -383,8 +389,12 @@ def _attempt(
     stop: Any,
     perform: Callable[..., dict[str, Any]],
     pipe: Connection,
+    checked: set[str],
 ) -> tuple[str, str]:
-    """Do one stage under its claim and publish it; returns how it ended and a note."""
+    """Do one stage under its claim and publish it; returns how it ended and a note.
+
+    Inputs are read against their checksums, once for each worker: ``checked`` holds those that were.
+    """
     from .engine import Context, Interrupted
 
     claim = store.claim(stage.id)
@@ -399,8 +409,12 @@ def _attempt(
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
+            inputs = {other.id: store.weights(other.id) for other in stage.inputs}
+            for problem in store.verify(set(inputs) - checked):
+                raise ValueError(f"an input is damaged: {problem}")
+            checked |= set(inputs)
             context = Context(
-                inputs={other.id: store.weights(other.id) for other in stage.inputs},
+                inputs=inputs,
                 work=work,
                 data_dir=settings.data_dir,
                 cache_dir=settings.cache_dir,

@@ -16,6 +16,7 @@ Document = dict[str, Any]
 PREDICTIONS = "predictions.parquet"
 _COLUMNS = {
     "classify": ("gold", "prediction"),
+    "mlm": ("num_masked", "loss_sum"),
     "embed": ("layer", "pooling", "direction", "query", "gold", "neighbours", "similarities"),
 }
 
@@ -58,7 +59,8 @@ def score(predictions: pa.Table, kind: str, metric: str) -> Document:
         raise ValueError(f"predictions of kind {kind!r} lack {', '.join(missing)}: got the columns {found}")
     if not predictions.num_rows:
         raise ValueError("expected predictions, got an empty table")
-    values = list((_embed if kind == "embed" else _classify)(predictions, function))
+    cells: dict[str, Callable[..., Iterator[Document]]] = {"classify": _classify, "embed": _embed, "mlm": _mlm}
+    values = list(cells[kind](predictions, function))
     return {"metric": metric, "version": version, "options": {}, "values": values}
 
 
@@ -69,6 +71,12 @@ def _classify(predictions: pa.Table, function: Callable[..., float]) -> Iterator
         "num_examples": len(golds),
         "majority_share": metrics.classification.majority_share(golds),
     }
+
+
+def _mlm(predictions: pa.Table, function: Callable[..., float]) -> Iterator[Document]:
+    num_masked = predictions["num_masked"].to_pylist()
+    value = function(predictions["loss_sum"].to_pylist(), num_masked)
+    yield {"value": value, "num_examples": len(num_masked)}
 
 
 def _embed(predictions: pa.Table, function: Callable[..., metrics.retrieval.Accuracy]) -> Iterator[Document]:

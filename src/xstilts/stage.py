@@ -65,6 +65,8 @@ class Encoder(Value):
             raise ValueError("encoder.name is empty: expected 'offline', 'tiny', a folder or a hub name")
         if self.name == "tiny" and self.tiny is None:
             object.__setattr__(self, "tiny", Tiny())
+        if self.name != "tiny" and self.tiny is not None:
+            raise ValueError(f"encoder.tiny is given for the encoder {self.name!r}: it belongs to 'tiny' only")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ class Mixture(Value):
     weights: tuple[float, ...] = ()
     languages: tuple[str, ...] = ()
     draw: str = "exact"
+
+    @property
+    def reads_official_sizes(self) -> bool:
+        """Whether shares follow from the official sizes of the training sets."""
+        return self.sizes == "official" and self.policy in ("proportional", "capped", "temperature")
 
     def check(self) -> None:
         """Raise ``ValueError`` for an empty or repeated task list, or weights that do not fit."""
@@ -142,6 +149,10 @@ class Override(Value):
     task: str
     batch_examples: int | None = None
     max_tokens: int | None = None
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a number that is not above 0."""
+        _positive(self, *(name for name in ("batch_examples", "max_tokens") if getattr(self, name) is not None))
 
 
 @dataclass(frozen=True)
@@ -250,7 +261,11 @@ class Stage(Node):
 
 @dataclass(frozen=True)
 class Train(Stage):
-    """Train ``start``'s encoder, with fresh heads, on a mixture; heads never pass to the next stage."""
+    """Train ``start``'s encoder, with fresh heads, on a mixture; heads never pass to the next stage.
+
+    The plan fills ``data`` and, where the mixture's policy reads them, ``official_sizes`` in the order of the
+    mixture's tasks (``None`` for a task without an official training set).
+    """
 
     kind: ClassVar[str] = "train"
     start: Encoder | Train
@@ -259,11 +274,15 @@ class Train(Stage):
     recipe: Recipe = STILTS
     seed: int = 0
     data: tuple[Data, ...] = ()
+    official_sizes: tuple[int | None, ...] = declared(absent=())
 
 
 @dataclass(frozen=True)
 class Evaluate(Stage):
-    """A measurement: one model, task, language and split -> stored predictions."""
+    """A measurement: one model, task, language and split -> stored predictions.
+
+    The plan fills ``data`` and ``head``, the task whose head measures (none for retrieval).
+    """
 
     kind: ClassVar[str] = "evaluate"
     model: Encoder | Train
@@ -275,6 +294,7 @@ class Evaluate(Stage):
     precision: str = "float32"
     num_threads: int = 1
     data: tuple[Data, ...] = ()
+    head: str | None = declared(absent=None)
 
     def check(self) -> None:
         """Raise ``ValueError`` for an unknown precision or a length or thread count below 1."""

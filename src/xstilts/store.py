@@ -203,6 +203,15 @@ class Store:
             raise
         return claim
 
+    def is_claimed(self, id: str) -> bool:
+        """Whether a live process works on the id; asks the lock only where a claim has left its sign."""
+        if not (self.root / "locks" / f"{plain('stage id', id)}.holder").exists():
+            return False
+        claim = self.claim(id)
+        if claim is not None:
+            claim.release()
+        return claim is None
+
     def holder(self, id: str) -> str:
         """Who holds the claim that was just refused, in words for a message."""
         try:

@@ -158,6 +158,10 @@ def make_plan(
             changes = {f.name: resolve(v) for f in dataclasses.fields(value) if _is_model(v := getattr(value, f.name))}
             if isinstance(value, (Train, Evaluate)):
                 changes["data"] = value.data or tuple(_data(value, sources))
+            if isinstance(value, Train) and value.mixture.reads_official_sizes:
+                changes["official_sizes"] = tuple(find(name).official_size for name in value.mixture.tasks)
+            if isinstance(value, Evaluate):
+                changes["head"] = head_task(value)
             found = dataclasses.replace(value, **changes)
             for problem in _problems(found, sources):
                 refusals[problem] = None
@@ -244,6 +248,11 @@ def _problems(stage: Stage, sources: Sources) -> Iterator[str]:
             task = find(name)
             if stage.recipe.checkpoint == "best" and task.kind.name != "mlm" and "dev" not in task.splits:
                 yield f"{name} has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
+        kinds = {find(name).kind.name for name in stage.mixture.tasks}
+        if stage.recipe.checkpoint == "best" and kinds == {"mlm"}:
+            yield "text has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
+        if stage.mixture.languages and "mlm" not in kinds:
+            yield "mixture.languages names the languages of monolingual text, and this mixture has no text"
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
                 close = near(override.task, stage.mixture.tasks)
@@ -252,7 +261,7 @@ def _problems(stage: Stage, sources: Sources) -> Iterator[str]:
         task = find(stage.task)
         if task.kind.name == "embed" and stage.views is None:
             yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
-        if task.kind.name != "embed" and head_task(stage) is None:
+        if task.kind.name != "embed" and stage.head is None:
             trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
             yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
         yield from _leaks(stage, sources)

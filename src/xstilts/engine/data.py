@@ -20,7 +20,8 @@ from .kinds import KINDS
 
 _CHUNK_EXAMPLES = 8192
 _FORMAT = 1
-SEQUENCE_COLUMNS = ("ids", "types", "lengths")
+_TYPES = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())}
+SEQUENCE_COLUMNS = ("ids", "lengths")
 
 
 class Tokenised:
@@ -28,9 +29,11 @@ class Tokenised:
 
     def __init__(self, table: pa.Table) -> None:
         self._chunks = table.to_batches(max_chunksize=_CHUNK_EXAMPLES)
+        columns = [field for field in table.schema if field.name not in SEQUENCE_COLUMNS]
+        self.per_token = tuple(field.name for field in columns if pa.types.is_list(field.type))
         self.targets: dict[str, np.ndarray] = {
-            name: table.column(name).to_numpy() for name in table.column_names if name not in SEQUENCE_COLUMNS
-        }
+            field.name: table.column(field.name).to_numpy() for field in columns if field.name not in self.per_token
+        }  # one value an example, [E]
         self.num_tokens: np.ndarray = (
             np.concatenate([np.diff(batch.column("ids").offsets.to_numpy()) for batch in self._chunks])
             if self._chunks
@@ -40,13 +43,15 @@ class Tokenised:
     def __len__(self) -> int:
         return len(self.num_tokens)
 
-    def example(self, row: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Token ids [t], token types [t] or ``None``, and the lengths of the example's sequences, summing to t."""
+    def example(self, row: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+        """Token ids [t], the per-token columns [t] by name, and the lengths of the example's sequences, summing to t.
+
+        Per token are ``types``, for tokenizers that have them, and any target that is a list.
+        """
         batch = self._chunks[row // _CHUNK_EXAMPLES]
         at = row % _CHUNK_EXAMPLES
-        ids = _slice(batch.column("ids"), at)
-        types = _slice(batch.column("types"), at) if "types" in batch.schema.names else None
-        return ids, types, _slice(batch.column("lengths"), at)
+        per_token = {name: _slice(batch.column(name), at) for name in self.per_token}
+        return _slice(batch.column("ids"), at), per_token, _slice(batch.column("lengths"), at)
 
 
 def _slice(column: Any, at: int) -> np.ndarray:
@@ -95,7 +100,7 @@ def tokenised(
             for start in range(0, max(len(examples), 1), _CHUNK_EXAMPLES):
                 chunk = examples[start : start + _CHUNK_EXAMPLES]
                 columns = encode(task.kind, chunk, tokenizer, max_tokens, prefix)
-                batch = pa.record_batch({name: pa.array(values, _type(name)) for name, values in columns.items()})
+                batch = pa.record_batch({name: pa.array(values, _TYPES.get(name)) for name, values in columns.items()})
                 if writer is None:
                     writer = pa.ipc.new_file(name, batch.schema)
                 writer.write_batch(batch)
@@ -106,9 +111,3 @@ def tokenised(
             Path(name).unlink(missing_ok=True)
             raise
     return Tokenised(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
-
-
-def _type(column: str) -> pa.DataType:
-    return {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())}.get(
-        column, pa.int64()
-    )

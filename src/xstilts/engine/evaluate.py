@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from xstilts.stage import Encoder, Evaluate, Views, head_task
+from xstilts.stage import Encoder, Evaluate, Views
 from xstilts.tasks import find
 
 from . import Context, Interrupted, encoder_folder
@@ -26,11 +26,16 @@ DIRECTIONS = ("xx->en", "en->xx")
 _loaded: dict[tuple[str, str], Model] = {}
 
 
+def forget_model() -> None:
+    """Free the model that was measured last, before another one takes the memory."""
+    _loaded.clear()
+
+
 def model_of(model: Encoder | Any, context: Context) -> Model:
     """Load a model, or find the one that this process used last: stages that share a model share its load."""
     key = (model.id, context.device)
     if key not in _loaded:
-        _loaded.clear()
+        forget_model()
         if isinstance(model, Encoder):
             loaded = Model(encoder_folder(model, context))
         else:
@@ -88,11 +93,12 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
         assert stage.views is not None, "study gives every retrieval measurement its views"
         table = _retrieval(model, data, stage.views, stage.precision, device, context)
     else:
-        name = head_task(stage)
-        head = model.head(name) if name else None
+        head = model.head(stage.head) if stage.head else None
         if head is None:
             raise ValueError(f"the model of {stage.id} has no head for {stage.task}")
         columns = predict(model, head, task.kind.name, data, rows=None, precision=stage.precision, device=device)
+        for values in columns.values():
+            refuse_overflow(torch.from_numpy(values))
         table = KINDS[task.kind.name].table(task.kind, columns)
     pq.write_table(table, out / "predictions.parquet", compression="zstd")
     return {
@@ -132,6 +138,12 @@ def _retrieval(
     return pa.concat_tables(tables)
 
 
+def refuse_overflow(values: Tensor) -> None:
+    """Raise ``FloatingPointError`` unless every value is finite: such a measurement could not be scored."""
+    if not torch.isfinite(values).all():
+        raise FloatingPointError("the encoder's states are not finite: measure in float32, or train more gently")
+
+
 def _lists(values: np.ndarray, width: int) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), width)
 
@@ -150,5 +162,6 @@ def _sentence_vectors(
             batch = collate(data, rows, device)
             found = embed.decode(model.encoder, views.poolings, batch)["vectors"]  # [2E, L+1, P, H]
             vectors[torch.from_numpy(rows).to(device)] = found.unflatten(0, (len(rows), 2))
+            refuse_overflow(found)
             context.report({"step": number + 1, "steps": len(batches)})
     return vectors

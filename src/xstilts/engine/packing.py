@@ -30,7 +30,7 @@ class Batch:
     starts: Tensor  # [N] int64: first token of each sequence in the row
     lengths: Tensor  # [N] int64
     segment: Tensor  # [T] int64: the sequence of each token
-    targets: dict[str, Tensor]
+    targets: dict[str, Tensor]  # int64, [E] each, or [T] where a target is per token
     rows: np.ndarray  # [E] the examples' row numbers
 
     @property
@@ -48,13 +48,13 @@ def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.dev
     """Pack the examples ``rows`` of ``data`` into one batch on ``device``."""
     rows = np.asarray(rows, dtype=np.int64)
     sequences: list[np.ndarray] = []
-    types: list[np.ndarray] = []
+    per_token: dict[str, list[np.ndarray]] = {name: [] for name in data.per_token}
     for row in rows:
-        ids, row_types, lengths = data.example(int(row))
+        ids, columns, lengths = data.example(int(row))
         cuts = np.cumsum(lengths)[:-1]
         sequences += np.split(ids, cuts)
-        if row_types is not None:
-            types += np.split(row_types, cuts)
+        for name, values in columns.items():
+            per_token[name] += np.split(values, cuts)
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     row_starts = np.zeros(len(order), dtype=np.int64)
@@ -65,14 +65,15 @@ def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.dev
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
 
+    packed = {name: tensor(np.concatenate([values[i] for i in order])) for name, values in per_token.items()}
     return Batch(
         ids=tensor(np.concatenate([sequences[i] for i in order])),
-        types=tensor(np.concatenate([types[i] for i in order])) if types else None,
+        types=packed.pop("types", None),
         row_lengths=tuple(int(n) for n in lengths[order]),
         starts=tensor(starts),
         lengths=tensor(lengths),
         segment=tensor(np.repeat(order, lengths[order])),
-        targets={name: tensor(values[rows]) for name, values in data.targets.items()},
+        targets={name: tensor(values[rows]) for name, values in data.targets.items()} | packed,
         rows=rows,
     )
 
@@ -106,9 +107,9 @@ def shares(mixture: Mixture, present: Sequence[int], official: Sequence[int | No
     elif mixture.policy == "uniform":
         weights = np.ones(len(mixture.tasks))
     else:
-        use_official = mixture.sizes == "official"
-        sizes = [o if use_official and o else p for p, o in zip(present, official, strict=True)]
-        weights = np.array(sizes, dtype=np.float64)
+        if mixture.reads_official_sizes:
+            present = [whole or rows for rows, whole in zip(present, official, strict=True)]
+        weights = np.array(present, dtype=np.float64)
         if mixture.policy in ("capped", "temperature"):
             weights = np.minimum(weights, mixture.cap)
         if mixture.policy == "temperature":

@@ -21,7 +21,7 @@ from xstilts.tasks.task import Task
 
 from . import Context, Interrupted, checkpoint, numeric_path, start_folder
 from .data import Tokenised, tokenised
-from .evaluate import predict
+from .evaluate import forget_model, predict
 from .kinds import KINDS
 from .model import Model
 from .packing import Batch, Schedule, collate, schedule
@@ -46,6 +46,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     Writes ``weights/encoder`` (an ordinary Hugging Face folder), ``weights/heads.safetensors`` and ``log.jsonl``.
     """
     recipe, device = stage.recipe, torch.device(context.device)
+    forget_model()
     model = Model(start_folder(stage.start, context), recipe)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
     model.to(device)
@@ -55,7 +56,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         stage.budget,
         stage.seed,
         present=[len(member.rows) for member in members],
-        official=[member.task.official_size for member in members],
+        official=stage.official_sizes or [None] * len(members),
         batch_examples=[recipe.batch_examples_of(member.task.name) for member in members],
     )
     optimiser = _optimiser(model, recipe)
@@ -66,10 +67,16 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     losses = torch.zeros(plan.num_steps, device=device)
     losses[:first_step] = torch.tensor(course.losses, device=device)
 
+    saved_step = first_step
+
     def save() -> None:
+        nonlocal saved_step
+        if course.step == saved_step:  # what is there is the same
+            return
         course.losses = losses[: course.step].tolist()
         _refuse_nan(course.losses, plan)
         checkpoint.save(context.work, model, optimiser, course)
+        saved_step = course.step
 
     while course.step < plan.num_steps:
         if context.stop():
@@ -94,7 +101,15 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
             reported = now
             speed = sum(course.num_tokens[first_step:]) / (now - started)
             loss = float(losses[step])
-            context.report({"step": course.step, "steps": plan.num_steps, "loss": loss, "tokens_per_second": speed})
+            context.report(
+                {
+                    "step": course.step,
+                    "steps": plan.num_steps,
+                    "first_step": first_step,
+                    "loss": loss,
+                    "tokens_per_second": speed,
+                }
+            )
 
     seconds = time.monotonic() - started
     course.losses = losses.tolist()
@@ -205,7 +220,10 @@ def _evaluate(
     device: torch.device,
     work: Path,
 ) -> None:
-    """Measure every task on its first English dev rows; their unweighted mean decides which checkpoint is best.
+    """Measure every task on English dev rows; their unweighted mean decides which checkpoint is best.
+
+    These are the first ``dev_examples`` (Phang et al. 2020), or as many evenly spaced ones of a union or of
+    text in several languages. Tasks measured on training rows have no say in the choice.
 
     Raises:
         FloatingPointError: the last update broke the weights, which its loss, taken before it, does not show.
@@ -214,7 +232,9 @@ def _evaluate(
     scores = {}
     for member in members:
         kind = member.task.kind.name
-        rows = np.arange(min(recipe.dev_examples, len(member.dev)))
+        count = min(recipe.dev_examples, len(member.dev))
+        spread = len(member.dev) if member.task.members or kind == "mlm" else count
+        rows = np.arange(count) * spread // count
         columns = predict(
             model,
             model.head(member.task.name),
@@ -230,11 +250,12 @@ def _evaluate(
             )
         scores[member.task.name] = dev_score(kind, columns) | {"on": member.dev_is, "num_examples": len(rows)}
     course.evaluations.append({"step": course.step, "dev": scores})
-    means = [s.get("accuracy", -s.get("loss", math.inf)) for s in scores.values()]
-    mean = sum(means) / len(means)
-    if recipe.checkpoint == "best" and mean > course.best_score:
-        course.best_score = mean
-        checkpoint.save_best(work, model, course)
+    if recipe.checkpoint == "best":
+        accuracies = [score["accuracy"] for score in scores.values() if score["on"] == "dev" and "accuracy" in score]
+        mean = sum(accuracies) / len(accuracies)
+        if mean > course.best_score:
+            course.best_score = mean
+            checkpoint.save_best(work, model, course)
 
 
 def dev_score(kind: str, columns: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from xstilts.spec import near
 
-from . import classification, retrieval
+from . import classification, language_model, retrieval
 
 
 class Metric(NamedTuple):
@@ -20,6 +20,7 @@ class Metric(NamedTuple):
 METRICS: dict[tuple[str, str], Metric] = {
     ("classify", "accuracy"): Metric(classification.accuracy, classification.VERSION),
     ("embed", "accuracy"): Metric(retrieval.accuracy_at_1, retrieval.VERSION),
+    ("mlm", "perplexity"): Metric(language_model.perplexity, language_model.VERSION),
 }
 """Every metric by (kind of task, name)."""
 

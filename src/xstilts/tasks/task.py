@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from xstilts.metrics import METRICS
 from xstilts.spec import one_of
 
 from .languages import language as _language
@@ -316,6 +317,9 @@ def _problems(task: Task) -> Iterator[str]:
             yield f"rows[{split!r}] is {counts}: expected counts above 0"
     if not task.metric or not task.licence:
         yield "expected a metric and a licence"
+    elif task.kind.name in {kind for kind, _ in METRICS} and (task.kind.name, task.metric) not in METRICS:
+        known = ", ".join(metric for kind, metric in METRICS if kind == task.kind.name)
+        yield f"metric is {task.metric!r}: expected {known} for kind {task.kind.name!r}"
     if task.official_size is not None and task.official_size < 1:
         yield f"official_size is {task.official_size}: expected a count above 0, or None"
     if task.version < 1:
