@@ -658,8 +658,6 @@ def test_languages_without_text_are_refused(sources: Sources) -> None:
 @pytest.mark.parametrize(
     "value", [lambda: Override("mnli", batch_examples=-4), lambda: Encoder("offline", tiny=Tiny())]
 )
-    "value", [lambda: Override("mnli", batch_examples=-4), lambda: Encoder("offline", tiny=Tiny())]
-)
 def test_values_that_cannot_mean_anything_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"above 0|belongs to 'tiny' only"):
         value()
