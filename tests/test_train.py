@@ -720,3 +720,10 @@ def test_a_step_sees_the_rows_of_the_schedule(bench: Bench, monkeypatch: pytest.
         rows = [row for task, rows in seen if task == name for row in rows]
         assert sorted(rows) == list(range(size))
         assert rows != list(range(size))
+
+
+def test_a_stage_leaves_the_process_as_it_was(bench: Bench) -> None:
+    torch.set_num_threads(1)
+    bench.train(bench.stage(recipe=replace(RECIPE, num_threads=2)))
+    assert torch.get_num_threads() == 1
+    assert float(torch.tensor([1e-39]) * 1) > 0  # a denormal number survives

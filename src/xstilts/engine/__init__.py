@@ -51,18 +51,22 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
 
     settings = stage.recipe if isinstance(stage, Train) else stage
     assert isinstance(settings, (Recipe, Evaluate))
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(settings.num_threads)
-    torch.set_flush_denormal(True)
-    if isinstance(stage, Train):
-        from .train import train
+    torch.set_flush_denormal(True)  # moments that fade to denormals would slow every step on a CPU
+    try:
+        if isinstance(stage, Train):
+            from .train import train
 
-        result = train(stage, out, context)
-    elif isinstance(stage, Evaluate):
-        from .evaluate import evaluate
+            result = train(stage, out, context)
+        else:
+            from .evaluate import evaluate
 
-        result = evaluate(stage, out, context)
-    else:
-        raise ValueError(f"no way to perform a stage of kind {stage.kind!r}")
+            assert isinstance(stage, Evaluate)
+            result = evaluate(stage, out, context)
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(num_threads)
     return {"result": result, "environment": environment(stage, context.device)}
 
 
