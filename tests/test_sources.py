@@ -6,7 +6,6 @@ import gzip
 import json
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,7 @@ from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, readers, source
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture(autouse=True)
-def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty Hugging Face cache, so that no test depends on the machine's own."""
-    folder = tmp_path / "hub"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
-    source._snapshot.cache_clear()
-    yield folder
-    source._snapshot.cache_clear()
+pytestmark = pytest.mark.usefixtures("hub_cache")
 
 
 def write(folder: Path, content: str | bytes, name: str = "toy/train.tsv") -> Path:

@@ -33,21 +33,14 @@ from xstilts.stage import (
     head_task,
 )
 from xstilts.study import Plan, Sources, explain, label, make_plan
-from xstilts.tasks import Classify, Files, Splits, Task, readers, source
+from xstilts.tasks import Classify, Files, Splits, Task, readers
 
 ENCODER = Encoder("made-up", content="0123")
 NLI = Train(ENCODER, Mixture(("mini-nli",)), Budget(10))
 VIEWS = Views()
 
 
-@pytest.fixture(autouse=True)
-def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty Hugging Face cache, so that no test depends on the machine's own."""
-    folder = tmp_path / "hub"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
-    source._snapshot.cache_clear()
-    yield folder
-    source._snapshot.cache_clear()
+pytestmark = pytest.mark.usefixtures("hub_cache")
 
 
 @pytest.fixture

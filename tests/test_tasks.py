@@ -10,18 +10,14 @@ from typing import Any
 import pytest
 
 from xstilts import metrics, tasks
-from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Splits, Task, readers, source
+from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Splits, Task, readers
 from xstilts.tasks.readers import Row
 from xstilts.tasks.task import Choices, Choose, Passage, Span, Tag, Text, Tokens, example_problem
 
 TASK_NAMES = [task.name for task in tasks.ALL]
 
 
-@pytest.fixture(autouse=True)
-def _no_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine has downloaded does not matter."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(source, "_snapshot", source._snapshot.__wrapped__)
+pytestmark = pytest.mark.usefixtures("hub_cache")
 
 
 def toy(**changes: Any) -> Task:

@@ -455,11 +455,6 @@ def _devices(given: str, plan: Plan) -> tuple[str, ...]:
         return tuple(f"cuda:{number}" for number in range(len(gpus)))
     from .stage import Evaluate, Train
 
-    num_threads = 1
-    for stage in plan.stages.values():
-        if isinstance(stage, Train):
-            num_threads = max(num_threads, stage.recipe.num_threads)
-        elif isinstance(stage, Evaluate):
-            num_threads = max(num_threads, stage.num_threads)
+    num_threads = max(stage.num_threads for stage in plan.stages.values() if isinstance(stage, (Train, Evaluate)))
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ("cpu",) * max(1, num_cores // num_threads)

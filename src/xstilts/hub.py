@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
+ENCODER_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
 _NO_SUBFOLDERS = ["*/*"]
 
 
@@ -52,7 +52,7 @@ def download_encoder(name: str, revision: str) -> Path:
 
     folder = Path(
         huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=_FILES, ignore_patterns=_NO_SUBFOLDERS
+            name, revision=revision, allow_patterns=ENCODER_FILES, ignore_patterns=_NO_SUBFOLDERS
         )
     )
     if not _has_weights(folder):

@@ -111,7 +111,7 @@ def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
     """
     todo = plan.todo(store.exists, store.usable)
     outcome = Outcome(found=len(plan.stages) - len(todo))
-    for id in (folder.name for folder in (store.root / "work").iterdir()):
+    for id in store.working():
         if id in plan.stages and id not in todo and store.usable(id) and (claim := store.claim(id)) is not None:
             with claim:  # a run was killed between publishing this stage and clearing its work
                 try:
@@ -260,8 +260,7 @@ class _Driver:
             code = worker.process.exitcode
             died = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
             text = f"the worker process died ({died}); out of memory, or killed from outside"
-            log = self.store.write_failure(worker.stage.id, label(worker.stage), text)
-            self._ended(worker, "failed", f"{text}; log: {log}")
+            self._ended(worker, "failed", text + _logged(self.store, worker.stage, text))
 
     def _ended(self, worker: _Worker, how: str, note: str) -> None:
         stage = worker.stage
@@ -438,11 +437,15 @@ def _attempt(
         except Interrupted as error:
             return "interrupted", str(error)
         except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            with contextlib.suppress(OSError):
-                log = store.write_failure(stage.id, label(stage), traceback.format_exc())
-                what += f"; log: {log}"
-            return "failed", what
+            return "failed", f"{type(error).__name__}: {error}" + _logged(store, stage, traceback.format_exc())
+
+
+def _logged(store: Store, stage: Stage, text: str) -> str:
+    """Where the failure is logged, for its message; nothing when even that cannot be written."""
+    try:
+        return f"; log: {store.write_failure(stage.id, label(stage), text)}"
+    except OSError:
+        return ""
 
 
 def _record(

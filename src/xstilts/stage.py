@@ -276,6 +276,16 @@ class Train(Stage):
     data: tuple[Data, ...] = ()
     official_sizes: tuple[int | None, ...] = declared(absent=())
 
+    @property
+    def precision(self) -> str:
+        """The recipe's, as `Evaluate` has its own."""
+        return self.recipe.precision
+
+    @property
+    def num_threads(self) -> int:
+        """The recipe's, as `Evaluate` has its own."""
+        return self.recipe.num_threads
+
 
 @dataclass(frozen=True)
 class Evaluate(Stage):

@@ -225,6 +225,10 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def working(self) -> list[str]:
+        """The names of the work folders there are."""
+        return [name for name in names_in(self.root / "work") if ID.fullmatch(name)]
+
     def clear_work(self, id: str) -> None:
         """Delete the stage's work folder."""
         self._discard(self.root / "work" / plain("stage id", id))

@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from .hub import find_encoder
+from .hub import ENCODER_FILES, find_encoder
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE, Data, Encoder, Evaluate, Stage, Train, head_task
 from .tasks import Task, content, find
 
-_ENCODER_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_REFUSALS_SHOWN = 12
 
@@ -104,7 +103,7 @@ class Sources:
             return f"{OFFLINE_PACKAGE}-{_package_version()}-converter-{OFFLINE_CONVERTER}"
         folder = Path(encoder.name)
         if folder.is_dir():
-            files = sorted({file for pattern in _ENCODER_FILES for file in folder.glob(pattern)})
+            files = sorted({file for pattern in ENCODER_FILES for file in folder.glob(pattern)})
             if not any(file.suffix == ".safetensors" for file in files):
                 raise ValueError(f"{folder} holds no .safetensors weights: expected a Hugging Face model folder")
             return digest(canonical_json([[file.name, cached_sha256(file, self.cache_dir)] for file in files]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.hub import find_encoder
-from xstilts.stage import Encoder, Evaluate, Recipe, Stage, Train
+from xstilts.stage import Encoder, Evaluate, Stage, Train
 
 
 class Interrupted(Exception):
@@ -49,10 +49,9 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
     """
     import torch
 
-    settings = stage.recipe if isinstance(stage, Train) else stage
-    assert isinstance(settings, (Recipe, Evaluate))
+    assert isinstance(stage, (Train, Evaluate))
     num_threads = torch.get_num_threads()
-    torch.set_num_threads(settings.num_threads)
+    torch.set_num_threads(stage.num_threads)
     torch.set_flush_denormal(True)  # moments that fade to denormals would slow every step on a CPU
     try:
         if isinstance(stage, Train):
@@ -62,7 +61,6 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
         else:
             from .evaluate import evaluate
 
-            assert isinstance(stage, Evaluate)
             result = evaluate(stage, out, context)
     finally:
         torch.set_flush_denormal(False)
@@ -116,15 +114,13 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
     return context.inputs[model.id] / "encoder"
 
 
-def numeric_path(stage: Stage, device: str) -> str:
+def numeric_path(stage: Train | Evaluate, device: str) -> str:
     """What float results depend on beside the declaration: device type, precision, kernel, threads on a CPU."""
-    settings = stage.recipe if isinstance(stage, Train) else stage
-    assert isinstance(settings, (Recipe, Evaluate))
-    threads = f"-{settings.num_threads}thread" if device == "cpu" else ""
-    return f"{device.split(':')[0]}-{settings.precision}-sdpa{threads}"
+    threads = f"-{stage.num_threads}thread" if device == "cpu" else ""
+    return f"{device.split(':')[0]}-{stage.precision}-sdpa{threads}"
 
 
-def environment(stage: Stage, device: str) -> dict[str, Any]:
+def environment(stage: Train | Evaluate, device: str) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from . import Context, Interrupted, encoder_folder
 from .data import Tokenised, tokenised
 from .kinds import KINDS, embed
 from .model import Model
-from .packing import collate, length_sorted_batches
+from .packing import Batch, collate, length_sorted_batches
 
 TOKENS_PER_BATCH = 4096
 DIRECTIONS = ("xx->en", "en->xx")
@@ -53,18 +54,31 @@ def predict(
     rows: np.ndarray | None,
     precision: str,
     device: torch.device,
+    context: Context | None = None,
 ) -> dict[str, np.ndarray]:
-    """Run ``decode`` over rows of ``data`` (all when ``None``); columns are in the order of the rows."""
-    chosen = np.arange(len(data)) if rows is None else rows
+    """Run ``decode`` over ``rows`` of ``data`` (all when ``None``); columns are in the order of the rows."""
     parts: list[dict[str, Tensor]] = []
     order: list[np.ndarray] = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for picked in length_sorted_batches(data.num_tokens[chosen], TOKENS_PER_BATCH):
-            batch = collate(data, chosen[picked], device)
+        for picked, batch in _batches(data, rows, device, context):
             parts.append(KINDS[kind].decode(model.encoder, head, batch))
             order.append(picked)
     back = np.argsort(np.concatenate(order))
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy()[back] for name in parts[0]}
+
+
+def _batches(
+    data: Tokenised, rows: np.ndarray | None, device: torch.device, context: Context | None
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Positions in ``rows`` and their batch, sorted by length; stops and reports by ``context``."""
+    rows = np.arange(len(data)) if rows is None else rows
+    batches = length_sorted_batches(data.num_tokens[rows], TOKENS_PER_BATCH)
+    for number, picked in enumerate(batches):
+        if context is not None and context.stop():
+            raise Interrupted("stopped between batches; a measurement starts anew")
+        yield picked, collate(data, rows[picked], device)
+        if context is not None:
+            context.report({"step": number + 1, "steps": len(batches)})
 
 
 def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
@@ -96,9 +110,18 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
         head = model.head(stage.head) if stage.head else None
         if head is None:
             raise ValueError(f"the model of {stage.id} has no head for {stage.task}")
-        columns = predict(model, head, task.kind.name, data, rows=None, precision=stage.precision, device=device)
+        columns = predict(
+            model,
+            head,
+            task.kind.name,
+            data,
+            rows=None,
+            precision=stage.precision,
+            device=device,
+            context=context,
+        )
         for values in columns.values():
-            refuse_overflow(torch.from_numpy(values))
+            refuse_overflow(values, "the predictions")
         table = KINDS[task.kind.name].table(task.kind, columns)
     pq.write_table(table, out / "predictions.parquet", compression="zstd")
     return {
@@ -138,10 +161,10 @@ def _retrieval(
     return pa.concat_tables(tables)
 
 
-def refuse_overflow(values: Tensor) -> None:
+def refuse_overflow(values: np.ndarray | Tensor, what: str) -> None:
     """Raise ``FloatingPointError`` unless every value is finite: such a measurement could not be scored."""
-    if not torch.isfinite(values).all():
-        raise FloatingPointError("the encoder's states are not finite: measure in float32, or train more gently")
+    if not torch.isfinite(torch.as_tensor(values)).all():
+        raise FloatingPointError(f"{what} are not finite: lower the learning rate, or take precision float32")
 
 
 def _lists(values: np.ndarray, width: int) -> pa.Array:
@@ -154,14 +177,9 @@ def _sentence_vectors(
     """Every sentence's vectors [E, 2, L+1, P, H] float32 from one forward over all layers."""
     shape = (len(data), 2, model.encoder.num_layers + 1, len(views.poolings), model.encoder.hidden_size)
     vectors = torch.empty(shape, dtype=torch.float32, device=device)
-    batches = length_sorted_batches(data.num_tokens, TOKENS_PER_BATCH)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for number, rows in enumerate(batches):
-            if context.stop():
-                raise Interrupted("stopped between batches; a measurement starts anew")
-            batch = collate(data, rows, device)
+        for rows, batch in _batches(data, None, device, context):
             found = embed.decode(model.encoder, views.poolings, batch)["vectors"]  # [2E, L+1, P, H]
             vectors[torch.from_numpy(rows).to(device)] = found.unflatten(0, (len(rows), 2))
-            refuse_overflow(found)
-            context.report({"step": number + 1, "steps": len(batches)})
+            refuse_overflow(found, "the encoder's states")
     return vectors
