@@ -9,11 +9,11 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow check format clean
 
-# The main job on embedded data: train on k = 0, 1, 2 intermediate tasks, score retrieval, report.
+# The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
-	$(BIN)/xstilts run scaling seeds=0,1 --store $(DEMO)/store --cache $(DEMO)/cache --report $(DEMO)/report
+	$(BIN)/xstilts run demo --store $(DEMO)/store --cache $(DEMO)/cache --report $(DEMO)/report
 	@echo
-	@echo "The result: $(DEMO)/report/report.md"
+	@echo "The result, to open in a browser: $(DEMO)/report/report.html"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -25,6 +25,8 @@ from xstilts.stage import STILTS, Budget, Encoder, Evaluate, Mixture, Stage, Tin
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import examples, find
 
+pytestmark = pytest.mark.usefixtures("small_miniature")
+
 TINY = Encoder("tiny", tiny=Tiny(vocab_size=400, hidden_size=16, intermediate_size=32, max_positions=64))
 RECIPE = replace(STILTS, learning_rate=3e-3, batch_examples=8, max_tokens=48, dev_examples=4)
 POOLINGS = ("mean", "mean-no-special", "cls")
@@ -145,7 +147,7 @@ def test_retrieval_is_brute_force_over_sentences_alone(
         clear = (gaps > 1e-5) & (np.insert(gaps, 0, 1, axis=1)[:, :8] > 1e-5)
         assert (found == order[:, :8])[clear].all()
         if not (pooling == "cls" and layer == 0):  # the first token's embedding is the same in every sentence
-            assert clear.mean() > 0.9, (layer, pooling, clear.mean())
+            assert clear.mean() > 0.7, (layer, pooling, clear.mean())
         num_close += int((~clear).sum())
     assert num_close < 0.2 * table.num_rows * 8
 
@@ -210,7 +212,8 @@ def test_classification_through_the_tasks_own_head(task: str, trained: Trained, 
 def test_a_head_trained_on_another_name(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A zero-shot task without training rows takes the head of the task that trains it."""
     nli = find("mini-nli")
-    zero_shot = replace(nli, name="zero-shot", splits=replace(nli.splits, train=None), trained_by="mini-nli")
+    splits, rows = replace(nli.splits, train=None), {"dev": nli.rows["dev"]}
+    zero_shot = replace(nli, name="zero-shot", splits=splits, rows=rows, trained_by="mini-nli")
     from xstilts import tasks
 
     monkeypatch.setitem(tasks._known, "zero-shot", zero_shot)

@@ -23,7 +23,15 @@ import pytest
 from xstilts.store import Store
 
 PROGRAM = (sys.executable, "-c", "from xstilts.cli import main; main()")
-STUDY = ("scaling", "examples=96", "k=0..1", "languages=de,fr,ru", "poolings=mean")  # 3 trainings, 9 measurements
+STUDY = (
+    "scaling",
+    "tasks=mini-nli,mini-paraphrase",
+    "targets=mini-bitext",
+    "examples=96",
+    "k=0..1",
+    "languages=de,fr,ru",
+    "poolings=mean",
+)  # 3 trainings, 9 measurements
 QUICK, LONG = ("mlm_examples=640",), ("mlm_examples=1600",)
 NOT_COMPARED = {"started", "wall_seconds", "environment", "record_sha256"}  # of a record: when and where it was made
 NOT_COMPARED_RESULTS = {"tokens_per_second", "resumed_at_step"}

@@ -1,137 +1,359 @@
-"""The embedded data: shapes, balance, separate splits, scripts, and no artefact that gives labels away."""
+"""The miniature's data sets: sizes, splits, labels that are true, and nothing that gives them away."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from math import log
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xstilts import miniature
+from xstilts.miniature import sets
+from xstilts.miniature.__main__ import page
+from xstilts.miniature.grammar import UPOS
+from xstilts.miniature.inventory import CATEGORIES, HYPERNYMS, OPPOSITES, QUESTIONS, RELATIONS, TEMPLATES
+from xstilts.miniature.items import Inference, Labelled, Reading, Said, denial, questions
+from xstilts.miniature.languages import grammar
+from xstilts.miniature.world import SPLITS, Fact, Phrase, World
 
-FOREIGN = tuple(code for code in miniature.LANGUAGES if code != "en")
+FOREIGN = miniature.LANGUAGES[1:]
+ONE_WAY = ("bitext", "mining")
 NLI_LABELS = ("entailment", "neutral", "contradiction")
-PARAPHRASE_LABELS = ("different", "paraphrase")
-NEGATION = {"no", "not", "nobody", "nothing", "never", "cannot", "without"}
-
-ALL = [("nli", split, "en") for split in ("train", "dev")]
-ALL += [("paraphrase", split, "en") for split in ("train", "dev")]
-ALL += [("bitext", "test", language) for language in FOREIGN]
-ALL += [("text", "train", language) for language in miniature.LANGUAGES]
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-def words(sentence: str) -> list[str]:
-    return re.findall(r"[a-z']+", sentence.lower())
+def words(text: str) -> list[str]:
+    return re.findall(r"[\w']+", text.lower())
 
 
-def sentences(name: str, split: str, language: str = "en") -> set[str]:
-    return {text for row in miniature.rows(name, split, language) for key, text in row.items() if key != "label"}
+def language_of(name: str) -> str:
+    return "de" if name in ONE_WAY else "en"
 
 
-def test_counts_and_columns() -> None:
-    shapes = {
-        (name, split, language): (len(rows), {tuple(row) for row in rows})
-        for name, split, language in ALL
-        for rows in [miniature.rows(name, split, language)]
-    }
-    nli, paraphrase = ("premise", "hypothesis", "label"), ("sentence1", "sentence2", "label")
-    assert shapes["nli", "train", "en"] == (144, {nli})
-    assert shapes["nli", "dev", "en"] == (36, {nli})
-    assert shapes["paraphrase", "train", "en"] == (96, {paraphrase})
-    assert shapes["paraphrase", "dev", "en"] == (24, {paraphrase})
-    for language in FOREIGN:
-        assert shapes["bitext", "test", language] == (100, {("first", "second")})
-        assert shapes["text", "train", language] == (100, {("text",)})
-    # 100 sentences of the bitext table, 48 hypotheses and 144 premises.
-    assert shapes["text", "train", "en"] == (292, {("text",)})
-    assert {name for name, _, _ in ALL} == set(miniature.NAMES)
+def items(name: str, split: str, size: int = 900) -> tuple[Any, ...]:
+    return sets._items(name, split, "en", size, 0)
 
 
-@pytest.mark.parametrize(("name", "split", "language"), ALL)
-def test_text_is_clean(name: str, split: str, language: str) -> None:
-    for row in miniature.rows(name, split, language):
-        for key, text in row.items():
-            assert text, row
-            assert text == " ".join(text.split()), row
-            assert text == unicodedata.normalize("NFC", text), row
-            assert all(char.isprintable() for char in text), row
-            if key != "label":
-                assert text[-1] in ".。", row
-                assert text[0] == text[0].upper(), row
+def facts(item: Any) -> list[Fact]:
+    """Every fact that an item states or asks about."""
+    match item:
+        case Inference():
+            return [said.fact for said in (*item.premise, item.hypothesis)]
+        case Labelled():
+            return [item.first.fact, item.second.fact]
+        case Reading():
+            return [said.fact for said in (*item.passage, item.question)]
+        case sets._Mined() | Said():
+            return [item.said.fact if isinstance(item, sets._Mined) else item.fact]
+    return [said.fact for said in item]
+
+
+# ------------------------------------------------------------ what there is
+
+
+def test_there_are_enough_words_patterns_languages_and_scripts() -> None:
+    assert len(miniature.LANGUAGES) == len(set(miniature.LANGUAGES)) >= 8
+    assert sum(map(len, CATEGORIES.values())) >= 300
+    assert len(TEMPLATES) == len(set(TEMPLATES))
+    assert len(TEMPLATES) - len(QUESTIONS) >= 40, "statements alone"
+    scripts = set()
+    for code in miniature.LANGUAGES:
+        found = grammar(code)
+        assert set(found.lexicon) == {lexeme for lexemes in CATEGORIES.values() for lexeme in lexemes}, code
+        assert set(TEMPLATES) <= set(found.templates), code
+        letters = Counter(unicodedata.name(c).split()[0] for e in found.templates.values() for c in e if c > "\x7f")
+        scripts.add(letters.most_common(1)[0][0] if letters and code not in ("de", "es", "fr", "tr") else "LATIN")
+    assert len(scripts) >= 4, scripts
 
 
 @pytest.mark.parametrize("language", miniature.LANGUAGES)
-def test_bitext_sentences_are_distinct(language: str) -> None:
-    text = {row["text"] for row in miniature.rows("text", "train", language)}
-    assert len(text) == len(miniature.rows("text", "train", language))
-    column, other = ("second", FOREIGN[0]) if language == "en" else ("first", language)
-    test = [row[column] for row in miniature.rows("bitext", "test", other)]
-    assert len(set(test)) == len(test)
-    assert not text & set(test)
-
-
-def test_english_side_is_the_same_for_every_language_and_short() -> None:
-    english = [[row["second"] for row in miniature.rows("bitext", "test", language)] for language in FOREIGN]
-    assert all(side == english[0] for side in english)
-    shared = miniature.rows("text", "train", "en")[:100]
-    for sentence in english[0] + [row["text"] for row in shared]:
-        assert 5 <= len(sentence.split()) <= 12, sentence
-
-
-def test_retrieval_sentences_occur_nowhere_else() -> None:
-    retrieval = {row["second"] for row in miniature.rows("bitext", "test", "de")}
-    for name in ("nli", "paraphrase"):
-        for split in ("train", "dev"):
-            assert not retrieval & sentences(name, split), (name, split)
-
-
-@pytest.mark.parametrize("name", ["nli", "paraphrase"])
-def test_train_and_dev_share_no_sentence(name: str) -> None:
-    assert not sentences(name, "train") & sentences(name, "dev")
-    assert not sentences("text", "train") & sentences(name, "dev")
-
-
-@pytest.mark.parametrize("split", ["train", "dev"])
-def test_labels_are_balanced_within_each_group(split: str) -> None:
-    for name, key, labels in (
-        ("nli", "hypothesis", NLI_LABELS),
-        ("paraphrase", "sentence1", PARAPHRASE_LABELS),
-    ):
-        rows = miniature.rows(name, split, "en")
-        groups = {row[key]: sorted(r["label"] for r in rows if r[key] == row[key]) for row in rows}
-        assert all(found == sorted(labels) for found in groups.values()), name
-        pairs = [tuple(row.values())[:2] for row in rows]
-        assert len(set(pairs)) == len(pairs)
-        assert all(first != second for first, second in pairs)
+def test_two_thousand_sentences_before_one_returns(language: str) -> None:
+    speaks = grammar(language)
+    world = World("train", "repetition")
+    drawn = [speaks.sentence(world.fact()).text for _ in range(4000)]
+    assert len(set(drawn)) >= 2000
+    rows = miniature.rows("text", "train", language, 2000)
+    assert len({row["text"] for row in rows}) == 2000
 
 
 @pytest.mark.parametrize("language", miniature.LANGUAGES)
-def test_script(language: str) -> None:
-    # Names and dates are spelled in the script of the language, too.
-    expected = {"ru": "CYRILLIC", "zh": "CJK UNIFIED"}.get(language, "LATIN")
-    texts = [row["text"] for row in miniature.rows("text", "train", language)]
-    if language != "en":
-        texts += [row["first"] for row in miniature.rows("bitext", "test", language)]
-    for text in texts:
-        letters = [char for char in text if char.isalpha()]
-        assert len(letters) >= 4
-        assert all(unicodedata.name(char).startswith(expected) for char in letters), text
-        assert text.endswith("。" if language == "zh" else "."), text
+@pytest.mark.parametrize("name", miniature.NAMES)
+def test_rows_are_whole_clean_text(name: str, language: str) -> None:
+    if name in ONE_WAY and language == "en":
+        pytest.skip("English is the other side")
+    rows = miniature.rows(name, "test", language, 60)
+    assert len(rows) == 60
+    for row in rows:
+        assert row.keys() == rows[0].keys()
+        texts = [text for value in row.values() for text in (value if isinstance(value, tuple) else (value,))]
+        for text in (text for text in texts if isinstance(text, str) and text):
+            assert unicodedata.is_normalized("NFC", text), text
+            assert text == " ".join(text.split()), text
+            assert not re.search(r"[{}\[\]|/]", text), text
+            assert all(char.isprintable() for char in text), text
 
 
-def naive_bayes_accuracy(name: str, column: str, labels: Sequence[str]) -> float:
-    """Add-one multinomial naive Bayes on one column's words; a tie shares its point among the tied labels."""
-    counts = {label: Counter[str]() for label in labels}
-    for row in miniature.rows(name, "train", "en"):
-        counts[row["label"]].update(words(row[column]))
+def test_more_rows_begin_with_fewer_and_another_seed_gives_others() -> None:
+    for name in miniature.NAMES:
+        language = language_of(name)
+        few, more = (miniature.rows(name, "dev", language, size) for size in (31, 90))
+        assert more[:31] == few, name
+        other = miniature.rows(name, "dev", language, 31, seed=1)
+        assert sum(row in few for row in other) < 10, name
+
+
+def test_rows_are_the_same_in_every_process() -> None:
+    script = (
+        "import json; from xstilts import miniature as m; "
+        "print(json.dumps([m.rows(n, 'dev', 'tr', 12) for n in m.NAMES]))"
+    )
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert printed[0] == printed[1]
+    here = [miniature.rows(name, "dev", "tr", 12) for name in miniature.NAMES]
+    assert json.loads(printed[0]) == json.loads(json.dumps(here))
+
+
+def test_rows_are_the_callers_own() -> None:
+    first = miniature.rows("nli", "train", "en", 9)
+    kept = [dict(row) for row in first]
+    first[0]["label"] = "changed"
+    first.reverse()
+    assert miniature.rows("nli", "train", "en", 9) == kept
+
+
+def test_rows_are_parallel_in_all_languages_but_for_text() -> None:
+    english = miniature.rows("nli", "test", "en", 30)
+    for code in FOREIGN:
+        assert [row["label"] for row in miniature.rows("nli", "test", code, 30)] == [row["label"] for row in english]
+        bitext = miniature.rows("bitext", "test", code, 30)
+        assert [row["second"] for row in bitext] == [
+            row["second"] for row in miniature.rows("bitext", "test", "de", 30)
+        ]
+    drawn = [sets._items("text", "train", code, 30, 0) for code in ("de", "fr")]
+    assert drawn[0] != drawn[1], "monolingual text is not parallel"
+
+
+# ------------------------------------------------------------ splits
+
+
+@pytest.mark.parametrize("name", miniature.NAMES)
+def test_no_fact_is_in_two_splits(name: str) -> None:
+    keys = {split: {fact.key for item in items(name, split) for fact in facts(item)} for split in SPLITS}
+    for split, found in keys.items():
+        assert len(found) > 100
+        others = set().union(*(keys[other] for other in SPLITS if other != split))
+        assert not found & others, (name, split)
+
+
+def test_one_fact_has_one_key_however_it_is_said() -> None:
+    def named(relation: str, **roles: str) -> Fact:
+        return Fact(relation, {role: Phrase(lexeme) for role, lexeme in roles.items()})
+
+    mother = named("kin", agent="anna", kin="mother", other="max")
+    assert mother.key == named("kin", agent="max", kin="son", other="anna").key
+    assert mother.key != named("kin", agent="max", kin="father", other="anna").key
+    taller = named("compare", agent="anna", comparison="taller", other="max")
+    assert taller.key == named("compare", agent="max", comparison="shorter", other="anna").key
+    assert taller.key != named("compare", agent="max", comparison="taller", other="anna").key
+    meeting = named("meet", agent="anna", other="max")
+    assert meeting.key == named("meet", agent="max", other="anna", place="park").key
+    assert named("like", agent="ali", object="tea").key == named("like_not", agent="ali", object="tea").key
+    bought = Fact("act", {"agent": Phrase("eva"), "verb": Phrase("to_buy"), "object": Phrase("hat", adjective="red")})
+    assert bought.key == denial(bought).key == bought.but(object=Phrase("hat", count=3), place=Phrase("park")).key
+    assert bought.key != bought.but(object=Phrase("cup")).key
+
+
+def test_every_split_has_its_share_of_the_facts() -> None:
+    world = World("train", 0)
+    shares = Counter(world._draw("act", {}).split for _ in range(5000))
+    assert 0.66 < shares["train"] / 5000 < 0.74
+    assert 0.08 < shares["dev"] / 5000 < 0.12
+
+
+# ------------------------------------------------------------ labels are true, by an independent reading of the facts
+
+EXCLUSIVE = {"live": "city", "born": "city", "job": "job", "work_at": "place", "work_for": "company", "age": "age"}
+EXCLUSIVE |= {"at": "place", "cost": "price", "opens": "hour", "based": "city", "founded": "year"}
+DENIALS = {relation.negates: name for name, relation in RELATIONS.items() if relation.negates}
+
+
+def covers(general: Phrase, special: Phrase) -> bool:
+    """Whether what is true of the special phrase is true of the general one."""
+    same = general.lexeme == special.lexeme or HYPERNYMS.get(special.lexeme) == general.lexeme
+    counted = general.count in (1, special.count)
+    return same and counted and general.adjective in ("", special.adjective) and general.figure == special.figure
+
+
+def entails(premise: Fact, hypothesis: Fact) -> bool:
+    denies = RELATIONS[premise.relation].negates
+    for said in (premise, premise.converse()):
+        if said is None or said.relation != hypothesis.relation:
+            continue
+        roles = hypothesis.roles
+        if denies:  # who saw no animal saw no dog
+            follows = said.roles.keys() == roles.keys() and all(covers(said.roles[r], roles[r]) for r in roles)
+        else:
+            follows = roles.keys() <= said.roles.keys() and all(covers(roles[r], said.roles[r]) for r in roles)
+        if follows:
+            return True
+    return False
+
+
+def contradicts(premise: Fact, hypothesis: Fact) -> bool:
+    for one, other in ((premise, hypothesis), (hypothesis, premise)):
+        if one.relation in DENIALS and other.relation == DENIALS[one.relation]:
+            bare = one.but(**{role: None for role in one.roles if role not in other.roles})
+            if entails(other, denial(bare)):
+                return True
+    if premise.relation != hypothesis.relation:
+        return False
+    name = premise.relation
+    if name in EXCLUSIVE:
+        role = EXCLUSIVE[name]
+        subject = next(iter(premise.roles))
+        return premise.roles[subject] == hypothesis.roles[subject] and premise.roles[role] != hypothesis.roles[role]
+    if name == "quality" and premise.subject == hypothesis.subject:
+        qualities = [fact.roles["quality"].lexeme for fact in (premise, hypothesis)]
+        colours = all(quality in CATEGORIES["colour"] for quality in qualities)
+        return qualities[0] != qualities[1] and (colours or OPPOSITES.get(qualities[0]) == qualities[1])
+    if name in ("kin", "compare") and premise.roles["agent"] == hypothesis.roles["other"]:
+        return premise.roles["other"] == hypothesis.roles["agent"] and premise.key != hypothesis.key
+    return False
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_inference_labels_follow_from_the_facts(split: str) -> None:
+    for item in items("nli", split, 1800):
+        told = [said.fact for said in item.premise]
+        follows = any(entails(fact, item.hypothesis.fact) for fact in told)
+        excluded = any(contradicts(fact, item.hypothesis.fact) for fact in told)
+        expected = "entailment" if follows else "contradiction" if excluded else "neutral"
+        assert item.label == expected, sets._inference_row(grammar("en"), item)
+        assert not (follows and excluded), sets._inference_row(grammar("en"), item)
+
+
+def test_paraphrases_say_the_same_and_their_copies_do_not() -> None:
+    for item in items("paraphrase", "train", 1800):
+        first, second = item.first.fact, item.second.fact
+        same = first.roles == second.roles or (first.converse() or first).roles == second.roles
+        assert (item.label == "paraphrase") == (same and first.relation == second.relation)
+        assert item.first != item.second
+
+
+def test_duplicate_questions_have_the_same_answer_and_others_ask_something_else() -> None:
+    for item in items("questions", "train", 1800):
+        first, second = QUESTIONS[item.first.template], QUESTIONS[item.second.template]
+        assert second.same_as, "the second is in other words than the first could be"
+        same = item.first.fact == item.second.fact and item.first.fact.roles == item.second.fact.roles
+        assert (item.label == "duplicate") == (same and first.asks == second.asks)
+
+
+def known(fact: Fact, asks: str) -> dict[str, Phrase]:
+    """What a question on a fact names; the noun of what is counted is named, its number asked for."""
+    named = {role: replace(phrase, definite=False) for role, phrase in fact.roles.items() if role != asks}
+    if asks == "counted":
+        named["counted"] = replace(fact.roles["counted"], count=1)
+    return named
+
+
+def answers(fact: Fact, question: Said) -> bool:
+    asks = QUESTIONS[question.template].asks
+    if fact.relation != question.fact.relation or asks not in fact.roles:
+        return False
+    told = known(fact, asks)
+    return all(
+        told.get(role) == phrase for role, phrase in known(question.fact, asks).items() if role in _core(fact.relation)
+    )
+
+
+def _core(relation: str) -> tuple[str, ...]:
+    return RELATIONS[relation].core
+
+
+def test_answers_answer_and_the_others_do_not() -> None:
+    for item in items("answers", "train", 1800):
+        assert (item.label == "answered") == answers(item.second.fact, item.first)
+
+
+@pytest.mark.parametrize("language", miniature.LANGUAGES)
+def test_a_passage_answers_its_question_once_and_there(language: str) -> None:
+    drawn = items("qa", "test", 300)
+    for item, row in zip(drawn, miniature.rows("qa", "test", language, 300), strict=True):
+        found = [said.fact for said in item.passage if answers(said.fact, item.question)]
+        assert found == [item.question.fact]
+        assert item.question.template in questions(item.question.fact)
+        assert row["context"][row["start"] :].startswith(row["answer"])
+        assert row["answer"].strip() == row["answer"] != ""
+    for item, row in zip(items("choice", "test", 300), miniature.rows("choice", "test", language, 300), strict=True):
+        assert len(row["choices"]) == len(set(row["choices"])) >= 3
+        speaks = grammar(language)
+        assert row["choices"][row["label"]] == sets._answer(speaks, item.options[0], item.asks)[0]
+        assert not any(answers(fact, item.question) and fact == item.question.fact for fact in item.options[1:])
+        near = [said.fact for said in item.passage if said.fact.relation == item.question.fact.relation][-2:]
+        assert len(near) == 2, "a passage has a fact that nearly answers"
+
+
+@pytest.mark.parametrize("language", miniature.LANGUAGES)
+def test_words_have_tags_and_proper_nouns_are_entities(language: str) -> None:
+    tags = {tag for row in miniature.rows("tags", "train", language, 800) for tag in row["tags"]}
+    assert {"NOUN", "VERB", "PROPN", "PUNCT", "NUM", "ADJ"} <= tags <= set(UPOS)
+    rows = miniature.rows("entities", "train", language, 800)
+    assert {"O", "B-PER", "B-LOC", "B-ORG"} <= {tag for row in rows for tag in row["tags"]}
+    speaks = grammar(language)
+    for said, row in zip(items("entities", "train", 800), rows, strict=True):
+        found = speaks.sentence(*said).words
+        assert row["words"] == tuple(word.text for word in found)
+        for before, tag, word in zip(("O", *row["tags"]), row["tags"], found, strict=False):
+            assert (tag == "O") == (word.entity == "")
+            assert tag == "O" or word.upos == "PROPN"
+            assert tag[0] != "I" or before[2:] == tag[2:], row
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_retrieval_sentences_are_distinct_in_every_language(language: str) -> None:
+    rows = miniature.rows("bitext", "test", language, 500)
+    for side in ("first", "second"):
+        assert len({row[side] for row in rows}) == 500
+    mined = miniature.rows("mining", "test", language, 300)
+    both = [row for row in mined if row["foreign"] and row["english"]]
+    assert 80 < len(both) < 120, "one of three"
+    assert all(row["foreign"] or row["english"] for row in mined)
+    for side in ("foreign", "english"):
+        sentences = [row[side] for row in mined if row[side]]
+        assert len(sentences) == len(set(sentences)) > 180
+    assert len({row["id"] for row in mined}) == 300
+
+
+# ------------------------------------------------------------ nothing gives a label away
+
+
+def accuracy_of_one_side(rows: Callable[[str], list[dict[str, Any]]], column: str, features: Callable) -> float:
+    """Add-one multinomial naive Bayes on one column; a tie shares its point among the tied labels."""
+    train, test = rows("train"), rows("test")
+    labels = sorted({row["label"] for row in train})
+    counts = {label: Counter[Any]() for label in labels}
+    for row in train:
+        counts[row["label"]].update(features(row[column]))
     num_types = len(set().union(*counts.values()))
     points = []
-    for row in miniature.rows(name, "dev", "en"):
+    for row in test:
         score = {
-            label: sum(log((seen[word] + 1) / (seen.total() + num_types)) for word in words(row[column]))
+            label: sum(log((seen[word] + 1) / (seen.total() + num_types)) for word in features(row[column]))
             for label, seen in counts.items()
         }
         tied = [label for label in labels if score[label] > max(score.values()) - 1e-9]
@@ -139,69 +361,112 @@ def naive_bayes_accuracy(name: str, column: str, labels: Sequence[str]) -> float
     return sum(points) / len(points)
 
 
-def test_one_side_alone_does_not_give_the_label_away() -> None:
-    assert naive_bayes_accuracy("nli", "hypothesis", NLI_LABELS) < 0.5
-    assert naive_bayes_accuracy("nli", "premise", NLI_LABELS) < 0.5
-    assert naive_bayes_accuracy("paraphrase", "sentence1", PARAPHRASE_LABELS) < 0.65
-    assert naive_bayes_accuracy("paraphrase", "sentence2", PARAPHRASE_LABELS) < 0.65
+def bigrams(text: str) -> Iterable[Any]:
+    found = words(text)
+    return [*found, *itertools.pairwise(found)]
 
 
-def test_negation_and_length_do_not_give_the_label_away() -> None:
-    rows = [row for split in ("train", "dev") for row in miniature.rows("nli", split, "en")]
-    per_label = {label: [words(row["premise"]) for row in rows if row["label"] == label] for label in NLI_LABELS}
-    negated = [sum(bool(NEGATION & set(premise)) for premise in premises) for premises in per_label.values()]
-    num_words = [sum(map(len, premises)) / len(premises) for premises in per_label.values()]
-    assert min(negated) > 0
-    assert max(negated) - min(negated) <= 5
-    assert max(num_words) - min(num_words) < 0.5
+@pytest.mark.parametrize("features", [words, bigrams])
+@pytest.mark.parametrize(
+    ("name", "column", "chance"),
+    [
+        ("nli", "hypothesis", 1 / 3),
+        ("nli", "premise", 1 / 3),
+        ("paraphrase", "sentence1", 1 / 2),
+        ("paraphrase", "sentence2", 1 / 2),
+        ("questions", "sentence1", 1 / 2),
+        ("questions", "sentence2", 1 / 2),
+        ("answers", "sentence1", 1 / 2),
+        ("answers", "sentence2", 1 / 2),
+    ],
+)
+def test_one_side_alone_says_little_about_the_label(name: str, column: str, chance: float, features: Callable) -> None:
+    def rows(split: str) -> list[dict[str, Any]]:
+        return miniature.rows(name, split, "en", {"train": 4500, "test": 1800}[split])
+
+    assert abs(accuracy_of_one_side(rows, column, features) - chance) < 0.06
 
 
-def test_wrong_paraphrases_overlap_as_much_as_right_ones() -> None:
-    rows = [row for split in ("train", "dev") for row in miniature.rows("paraphrase", split, "en")]
-    overlap: dict[str, list[float]] = {label: [] for label in PARAPHRASE_LABELS}
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("nli", "hypothesis"), ("paraphrase", "sentence1"), ("questions", "sentence1"), ("answers", "sentence1")],
+)
+def test_every_first_side_has_every_label_equally_often(name: str, column: str) -> None:
+    rows = miniature.rows(name, "train", "en", 1800)
+    labels = sorted({row["label"] for row in rows})
+    by_text: dict[str, Counter[str]] = {}
     for row in rows:
-        first, second = set(words(row["sentence1"])), set(words(row["sentence2"]))
-        overlap[row["label"]].append(len(first & second) / len(first | second))
-    mean = {label: sum(values) / len(values) for label, values in overlap.items()}
-    assert mean["different"] > 0.7
-    assert abs(mean["different"] - mean["paraphrase"]) < 0.05
+        by_text.setdefault(row[column], Counter())[row["label"]] += 1
+    assert all(len({counts[label] for label in labels}) == 1 for counts in by_text.values())
 
 
-def test_rows_are_the_callers_own_and_in_a_fixed_order() -> None:
-    first = miniature.rows("nli", "train", "en")
-    kept = [dict(row) for row in first]
-    first[0]["label"] = "changed"
-    first.reverse()
-    assert miniature.rows("nli", "train", "en") == kept
+def test_negation_and_length_are_the_same_under_every_label() -> None:
+    rows = miniature.rows("nli", "train", "en", 6000)
+    premises = {label: [words(row["premise"]) for row in rows if row["label"] == label] for label in NLI_LABELS}
+    negated = [sum(bool({"not", "cannot"} & set(text)) for text in texts) / 2000 for texts in premises.values()]
+    num_words = [sum(map(len, texts)) / 2000 for texts in premises.values()]
+    assert min(negated) > 0.2
+    assert max(negated) - min(negated) < 0.05
+    assert max(num_words) - min(num_words) < 1
 
 
-def test_fingerprint_follows_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = miniature.fingerprint()
-    assert re.fullmatch(r"[0-9a-f]{20}", known)
-    read = miniature._read
-    for changed in miniature._TABLES:
-        monkeypatch.setattr(miniature, "_read", lambda file, changed=changed: read(file) + b" " * (file == changed))
-        assert miniature.fingerprint.__wrapped__() != known
-    monkeypatch.setattr(miniature, "_read", read)
-    assert miniature.fingerprint.__wrapped__() == known
+# ------------------------------------------------------------ manners
 
 
 @pytest.mark.parametrize(
     ("name", "split", "language", "message"),
     [
-        ("nlii", "train", "en", "unknown miniature 'nlii': expected one of nli, paraphrase, bitext, text"),
-        ("nli", "test", "en", "unknown split of the miniature 'nli' 'test': expected one of train, dev"),
-        ("bitext", "dev", "de", "expected one of test"),
-        (
-            "paraphrase",
-            "train",
-            "de",
-            "unknown language of the miniature 'paraphrase' 'de': expected one of en",
-        ),
-        ("bitext", "test", "en", "expected one of de, fr, es, ru, tr, zh"),
-        ("text", "train", "it", "expected one of en, de, fr, es, ru, tr, zh"),
+        ("nlii", "train", "en", "unknown miniature 'nlii'.*did you mean 'nli'"),
+        ("nli", "validation", "en", "unknown split of the miniature 'nli' 'validation': expected one of train, dev, t"),
+        ("nli", "dev", "dee", "unknown language of the miniature 'nli' 'dee'.*did you mean 'de'"),
+        ("bitext", "dev", "en", "the miniature 'bitext' has no language 'en': English is its other side"),
     ],
 )
-def test_unknown_names_are_refused(name: str, split: str, language: str, message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        miniature.rows(name, split, language)
+def test_what_is_not_there_is_refused(name: str, split: str, language: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        miniature.rows(name, split, language, 10)
+
+
+def test_more_than_the_world_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets, "_PATIENCE", 3)
+    with pytest.raises(ValueError, match=r"miniature 'paraphrase'/dev: expected at most \d+ rows, got 100000"):
+        miniature.rows("paraphrase", "dev", "en", 100_000)
+
+
+def test_a_missing_word_or_pattern_of_a_language_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = type(grammar("en"))
+    import tomllib
+
+    read = tomllib.loads
+
+    def without(text: str) -> dict[str, Any]:
+        data = read(text)
+        del data["animal"]["dog"], data["templates"]["q-age"]
+        return data
+
+    monkeypatch.setattr(tomllib, "loads", without)
+    with pytest.raises(ValueError, match=r"en.toml lacks q-age, dog"):
+        whole()
+    monkeypatch.setattr(tomllib, "loads", lambda text: read(text) | {"animals": {}})
+    with pytest.raises(ValueError, match=r"unknown category of en.toml 'animals'.*did you mean 'animal'"):
+        whole()
+
+
+def test_the_fingerprint_follows_every_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(Path(miniature.__file__).parent, tmp_path / "m", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(miniature.resources, "files", lambda _: tmp_path / "m")
+    before = miniature.fingerprint.__wrapped__()
+    assert before == miniature.fingerprint()
+    for name in ("world.py", "languages/sw.toml"):
+        file = tmp_path / "m" / name
+        file.write_bytes(file.read_bytes() + b"\n")
+        after = miniature.fingerprint.__wrapped__()
+        assert after != before
+        before = after
+
+
+def test_the_page_that_was_read_is_what_the_miniature_says() -> None:
+    assert (DOCS / "miniature.md").read_text("utf-8") == page()
+    assert page().count("\n| ") == len(FOREIGN) * 21

@@ -24,6 +24,8 @@ from xstilts.engine.packing import Schedule, apportion, collate, length_sorted_b
 from xstilts.stage import T5_CAP, Budget, Data, Mixture
 from xstilts.tasks import examples, find
 
+pytestmark = pytest.mark.usefixtures("small_miniature")
+
 TASKS = ("mini-nli", "mini-paraphrase", "mini-text")
 CPU = torch.device("cpu")
 

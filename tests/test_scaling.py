@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts.spec import canonical_json
-from xstilts.stage import STILTS, Encoder, Evaluate, Mixture, Tiny, Train, root
+from xstilts.stage import STILTS, Encoder, Evaluate, Mixture, Train, root
 from xstilts.studies import STUDIES
-from xstilts.studies.scaling import DEMO_TASKS, scaling, subsets
+from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, MINIATURE_TINY, demo, scaling, subsets
 from xstilts.study import Sources, make_plan
 
 NAMES = tuple("abcdefgh")
@@ -123,10 +123,12 @@ def test_unknown_designs_and_budgets_are_refused_with_the_near_ones() -> None:
         leaves(design="nest")
     with pytest.raises(ValueError, match=r"unknown budget 'fix': .*did you mean 'fixed'"):
         leaves(budget="fix")
-    with pytest.raises(ValueError, match=r"unknown retrieval task 'tatoba': .*did you mean 'tatoeba'"):
-        leaves(target="tatoba")
-    with pytest.raises(ValueError, match=r"unknown retrieval task 'mnli': expected one of tatoeba"):
-        leaves(target="mnli")
+    with pytest.raises(ValueError, match=r"unknown task 'tatoba': .*did you mean 'tatoeba'"):
+        leaves(targets=("tatoba",))
+    with pytest.raises(
+        ValueError, match=r"the target 'mnli' names no task that it is trained by: expected one of .*xnli"
+    ):
+        leaves(targets=("mnli",))
 
 
 def test_sizes_are_all_of_them_when_none_is_given() -> None:
@@ -168,7 +170,7 @@ def test_parameters_reach_training_and_measuring() -> None:
         tasks=THREE,
         k=(3,),
         languages=("ru", "el"),
-        target="ntrex",
+        targets=("ntrex",),
         learning_rate=3e-5,
         batch_examples=8,
         max_tokens=64,
@@ -192,19 +194,52 @@ def test_parameters_reach_training_and_measuring() -> None:
 
 def test_the_default_is_the_miniature_with_an_mlm_stage_before_everything() -> None:
     found = leaves()
-    assert {leaf.task for leaf in found} == {"mini-bitext"}
-    starts = set()
+    assert {leaf.task for leaf in found} == set(MINIATURE_TARGETS)
+    (first,) = {
+        leaf.model for leaf in found if leaf.task == "mini-bitext" and leaf.model.mixture.tasks == ("mini-text",)
+    }
+    assert isinstance(first, Train)
+    assert (first.budget.amount, first.budget.unit) == (40_000, "examples")
+    assert first.start == Encoder("tiny", tiny=MINIATURE_TINY)
     for leaf in found:
-        model = leaf.model
-        assert isinstance(model, Train)
-        starts.add(model.start if set(model.mixture.tasks) <= set(DEMO_TASKS) else model)
-        assert root(leaf) == Encoder("tiny", tiny=Tiny())
-    (start,) = starts
-    assert isinstance(start, Train)
-    assert start.mixture == Mixture(("mini-text",))
-    assert (start.budget.amount, start.budget.unit) == (6000, "examples")
-    assert isinstance(start.start, Encoder)
-    assert len({leaf.model for leaf in found}) == 2 ** len(DEMO_TASKS)
+        chain = [leaf.model]
+        while isinstance(chain[-1].start, Train):
+            chain.append(chain[-1].start)
+        assert chain[-1] == first
+        between = chain[:-1]
+        if leaf.task == "mini-xnli":
+            target, *between = between
+            assert target.mixture.tasks == ("mini-nli",)
+        assert len(between) <= 1
+        assert all(set(model.mixture.tasks) <= set(MINIATURE_TASKS) for model in between)
+    assert len({leaf.model for leaf in found if leaf.task == "mini-bitext"}) == 2 ** len(MINIATURE_TASKS)
+    assert len({leaf.model for leaf in found if leaf.task == "mini-xnli"}) == 2 ** len(MINIATURE_TASKS)
+
+
+def test_a_target_that_is_trained_is_trained_after_every_model_with_its_seed() -> None:
+    found = leaves(encoder="owner/name", tasks=THREE, targets=("xnli", "tatoeba"), k=(0, 1), seeds=(3, 4))
+    trained = {leaf.model for leaf in found if leaf.task == "xnli"}
+    starts = {leaf.model for leaf in found if leaf.task == "tatoeba"}
+    assert {model.start for model in trained} == starts
+    assert Counter(isinstance(model.start, Encoder) for model in trained) == {True: 2, False: 6}
+    for model in trained:
+        assert model.mixture.tasks == ("mnli",)
+        assert (model.budget.amount, model.budget.unit) == (2000, "examples")
+        assert model.seed in ((3, 4) if isinstance(model.start, Encoder) else (model.start.seed,))
+    assert {leaf.views is None for leaf in found if leaf.task == "xnli"} == {True}
+    assert {leaf.language for leaf in found if leaf.task == "xnli"} > {"en", "sw"}
+
+
+def test_the_demo_is_the_whole_method_on_the_miniature_with_two_seeds() -> None:
+    found = list(demo())
+    assert {leaf.task for leaf in found} == set(MINIATURE_TARGETS)
+    assert len({leaf.language for leaf in found}) >= 8
+    models = {leaf.model for leaf in found if leaf.task == "mini-bitext"}
+    by_size = Counter(0 if model.mixture.tasks == ("mini-text",) else len(model.mixture.tasks) for model in models)
+    assert set(by_size) == {0, 1, 2, 3, 4}
+    assert by_size[0] == 1
+    assert by_size[4] == 2, "all tasks, two seeds"
+    assert all(by_size[k] >= 4 for k in (1, 2, 3)), "subsets and two seeds"
 
 
 def test_an_mlm_stage_is_asked_for_unless_the_encoder_is_random() -> None:
@@ -212,7 +247,9 @@ def test_an_mlm_stage_is_asked_for_unless_the_encoder_is_random() -> None:
     (model,) = models(tasks=THREE, k=(0,), mlm_examples=100)
     assert isinstance(model, Train)
     assert (model.mixture.tasks, model.budget.amount) == (("text@leipzig",), 100)
-    assert models(encoder="tiny", k=(0,), mlm_examples=0) == [Encoder("tiny", tiny=Tiny())]
+    assert models(encoder="tiny", k=(0,), mlm_examples=0, targets=("mini-bitext",)) == [
+        Encoder("tiny", tiny=MINIATURE_TINY)
+    ]
 
 
 def test_learning_rates_are_the_papers_unless_the_encoder_is_random() -> None:
@@ -241,15 +278,15 @@ def test_the_prefix_is_chosen_for_the_offline_encoder_alone(encoder: str, prefix
     assert found == {expected}
 
 
-@pytest.mark.parametrize(("tasks", "target"), [(THREE, "tatoeba"), (DEMO_TASKS, "mini-bitext")])
-def test_the_target_follows_the_tasks(tasks: tuple[str, ...], target: str) -> None:
-    assert {leaf.task for leaf in leaves(tasks=tasks, k=(1,))} == {target}
+@pytest.mark.parametrize(("tasks", "targets"), [(THREE, {"tatoeba"}), (MINIATURE_TASKS, set(MINIATURE_TARGETS))])
+def test_the_targets_follow_the_tasks(tasks: tuple[str, ...], targets: set[str]) -> None:
+    assert {leaf.task for leaf in leaves(tasks=tasks, k=(1,))} == targets
 
 
-def test_the_built_in_studies_can_be_planned_as_they_are(tmp_path: Path) -> None:
-    assert STUDIES["scaling"] is scaling
-    for name, function in STUDIES.items():
-        plan = make_plan(name, function(), Sources(None, tmp_path))
-        assert canonical_json(plan.document())
-        assert Counter(stage.kind for stage in plan.stages.values()) == {"train": 4, "evaluate": 4 * 6}
-        assert len(plan.leaves) == 4 * 6
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_built_in_studies_can_be_planned_as_they_are(name: str, tmp_path: Path) -> None:
+    plan = make_plan(name, STUDIES[name](), Sources(None, tmp_path))
+    assert canonical_json(plan.document())
+    kinds = Counter(stage.kind for stage in plan.stages.values())
+    assert kinds["evaluate"] == len(plan.leaves) > 100
+    assert kinds["train"] > 20

@@ -281,17 +281,20 @@ def test_a_miniature_is_read_and_identified_by_its_fingerprint(monkeypatch: pyte
     world = types.SimpleNamespace(
         NAMES=("toy",),
         fingerprint=lambda: "one",
-        rows=lambda name, split, language: [{"first": f"{name} {split} {language}", "second": "b", "label": "yes"}],
+        rows=lambda *asked: [{"first": " ".join(map(str, asked)), "second": "b", "label": "yes"}],
     )
     monkeypatch.setattr(xstilts, "miniature", world, raising=False)
     monkeypatch.setitem(sys.modules, "xstilts.miniature", world)
-    task = toy(source=Miniature("toy"), rows={})
+    task = toy(source=Miniature("toy", seed=7), rows={"train": 1})
     assert tasks.available(task, "train", "en")
-    assert not tasks.available(toy(source=Miniature("nothing"), rows={}), "train", "en")
-    assert tasks.examples(task, "train", "en") == [Pair("toy train en", "b", "yes")]
+    assert not tasks.available(toy(source=Miniature("nothing"), rows={"train": 1}), "train", "en")
+    assert tasks.examples(task, "train", "en") == [Pair("toy train en 1 7", "b", "yes")]
     first = tasks.content(task, "train", "en")
     world.fingerprint = lambda: "two"
     assert tasks.content(task, "train", "en") != first
+    for other in (replace(task, source=Miniature("toy")), replace(task, rows={"train": 2})):
+        world.fingerprint = lambda: "one"
+        assert tasks.content(other, "train", "en") != first
     world.rows = lambda *_: [{"first": "a", "second": "b", "label": json.dumps("yes")}]
     with pytest.raises(ValueError, match=r"miniature toy/train/en:1: expected a label among no, yes"):
         tasks.examples(task, "train", "en")

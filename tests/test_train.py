@@ -30,6 +30,8 @@ from xstilts.stage import STILTS, Budget, Encoder, Mixture, Override, Recipe, Ti
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
 
+pytestmark = pytest.mark.usefixtures("small_miniature")
+
 CPU = torch.device("cpu")
 TINY = Encoder("tiny", tiny=Tiny(vocab_size=400, hidden_size=16, intermediate_size=32, max_positions=64))
 RECIPE = replace(STILTS, learning_rate=2e-3, batch_examples=4, max_tokens=40, evaluate_every_steps=3, dev_examples=12)

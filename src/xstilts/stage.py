@@ -30,6 +30,7 @@ class Tiny(Value):
     """A small encoder with random weights and a tokenizer trained on a task's monolingual text."""
 
     kind: ClassVar[str] = "tiny"
+    version: ClassVar[int] = 2  # 2: punctuation is never a part of a word's token
     architecture: str = "xlm-roberta"
     vocab_size: int = 2000
     hidden_size: int = 64
@@ -37,12 +38,14 @@ class Tiny(Value):
     num_heads: int = 2
     intermediate_size: int = 128
     max_positions: int = 512
+    initializer_range: float = 0.05
     seed: int = 0
     text: str = "mini-text"
 
     def check(self) -> None:
         """Raise ``ValueError`` for a size that is not positive."""
         _positive(self, "vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
+        _positive(self, "initializer_range")
 
 
 @dataclass(frozen=True)
@@ -207,9 +210,11 @@ class Recipe(Value):
             )
         if not 0 <= self.warmup_share < 1:
             raise ValueError(f"recipe.warmup_share is {self.warmup_share}: expected 0 <= share < 1")
+        if self.weight_decay < 0:
+            raise ValueError(f"recipe.weight_decay is {self.weight_decay}: expected 0 or more")
         if self.evaluate_every_steps < 1 or self.dev_examples < 1:
             raise ValueError("recipe.evaluate_every_steps and recipe.dev_examples must be at least 1")
-        for name in ("hidden_dropout", "attention_dropout", "mlm_probability"):
+        for name in ("adam_beta1", "adam_beta2", "hidden_dropout", "attention_dropout", "mlm_probability"):
             share = getattr(self, name)
             if share is not None and not 0 <= share < 1:
                 raise ValueError(f"recipe.{name} is {share}: expected 0 <= rate < 1")

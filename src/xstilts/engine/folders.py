@@ -34,6 +34,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
+from xstilts.hub import check_tokenizer
 from xstilts.spec import digest
 
 # More than 12 scripts, digits, emoji, characters that NFKC changes, decomposed accents, spaces at both ends,
@@ -53,12 +54,15 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """The config of a local folder, of an architecture that transformers itself knows.
 
     Raises:
-        ValueError: no config.json, or an unknown architecture; remote code is never run.
+        ValueError: no config.json, a broken one, or an unknown architecture; remote code is never run.
     """
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"{folder}: no config.json; expected the folder of a Hugging Face encoder")
-    values = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        values = dict(json.loads(file.read_bytes()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: expected a JSON object, got a broken one: {error}") from error
     _check_architecture(values.get("model_type", ""), str(file), needs_code="auto_map" in values)
     return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
@@ -83,9 +87,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a local Hugging Face folder.
 
     Raises:
-        ValueError: it has no fast form (no tokenizer.json and no file to build one from).
+        ValueError: it has no vocabulary, a broken one, or no fast form (no tokenizer.json and no file to build
+            one from).
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=False)
+    check_tokenizer(folder)
+    read_config(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of the tokenizers package, which has no type of its own for a broken file
+        raise ValueError(f"{folder}: its tokenizer cannot be read: {error}; copy or fetch it again") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(f"{folder}: {type(tokenizer).__name__} is no fast tokenizer; expected a tokenizer.json")
     return tokenizer
@@ -118,6 +128,7 @@ def build_tiny(
     num_heads: int = 2,
     intermediate_size: int = 128,
     max_positions: int = 512,
+    initializer_range: float = 0.05,
     architecture: str = "xlm-roberta",
     seed: int = 0,
 ) -> None:
@@ -136,6 +147,8 @@ def build_tiny(
         num_heads: attention heads.
         intermediate_size: width of the feed-forward layers.
         max_positions: the longest sequence in tokens.
+        initializer_range: standard deviation of the weights; models so small learn faster from more than the
+            0.02 that is usual.
         architecture: transformers' `model_type`.
         seed: of the weights.
 
@@ -146,13 +159,14 @@ def build_tiny(
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty")
     tokenizer = _train_bpe(list(texts), vocab_size)
-    sizes = {
+    sizes: dict[str, float] = {
         "vocab_size": tokenizer.get_vocab_size(),
         "hidden_size": hidden_size,
         "num_hidden_layers": num_layers,
         "num_attention_heads": num_heads,
         "hidden_dim" if architecture == "distilbert" else "intermediate_size": intermediate_size,
         "max_position_embeddings": max_positions + (2 if "roberta" in architecture else 0),
+        "initializer_range": initializer_range,
     }
     special = {"bos_token_id": 0, "cls_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
     if "roberta" in architecture:
@@ -176,7 +190,7 @@ def _train_bpe(texts: list[str], vocab_size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", "always")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", "always"), pre_tokenizers.Punctuation()]
     )
     tokenizer.decoder = decoders.Metaspace("▁", "always")
     # The trainer breaks ties between equally frequent characters at random, so the alphabet is chosen here.

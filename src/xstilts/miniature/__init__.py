@@ -1,81 +1,58 @@
-"""The embedded default: hand-written sentences in seven languages, as plain rows.
+"""The embedded default: a small typed world, said in ten real languages, as plain rows of any number.
 
-Three tables lie beside this file, tab-separated with a header, written for this package and not collected:
-
-- ``bitext.tsv``: 200 sentences, each in all of `LANGUAGES`; 100 are for retrieval, 100 are text for MLM;
-- ``nli.tsv``: 60 hypotheses, each under three premises, one a label, so that a hypothesis alone says nothing;
-- ``paraphrase.tsv``: 60 sentences, each with a paraphrase and a near-copy of other meaning, as PAWS has them.
-
-The rows of one hypothesis (or one first sentence) stay in one split; retrieval sentences occur nowhere else.
+People, places, things, actions, times and quantities are in `inventory`; `world` draws facts, each of which belongs
+to one split; `items` makes examples of facts; a `grammar` says them, from ``languages/<code>.toml``, which a speaker
+can read and correct. Written for this package, not collected.
 """
 
 from __future__ import annotations
 
 import functools
 from importlib import resources
+from typing import Any
 
 from xstilts.spec import digest, one_of
 
-NAMES = ("nli", "paraphrase", "bitext", "text")
+from .languages import LANGUAGES
+from .sets import SETS
+from .sets import rows as _rows
+from .world import SPLITS
+
+NAMES = tuple(SETS)
 """The names that `rows` knows."""
 
-LANGUAGES = ("en", "de", "fr", "es", "ru", "tr", "zh")
-"""The languages of the sentences; English is the second side of every bitext."""
 
-_SPLITS = {
-    "nli": ("train", "dev"),
-    "paraphrase": ("train", "dev"),
-    "bitext": ("test",),
-    "text": ("train",),
-}
-_LANGUAGES = {"nli": ("en",), "paraphrase": ("en",), "bitext": LANGUAGES[1:], "text": LANGUAGES}
-_TABLES = ("bitext.tsv", "nli.tsv", "paraphrase.tsv")
-
-
-def rows(name: str, split: str, language: str) -> list[dict[str, str]]:
+def rows(name: str, split: str, language: str, size: int, seed: int = 0) -> list[dict[str, Any]]:
     """The rows of one split in one language, always in the same order.
 
     Args:
         name: one of `NAMES`.
-        split: ``train`` or ``dev`` (nli, paraphrase), ``test`` (bitext), ``train`` (text).
-        language: ``en`` for nli and paraphrase, the foreign side for bitext, any of `LANGUAGES` for text.
+        split: train, dev or test; they share no fact.
+        language: one of `LANGUAGES`; for bitext and mining the side that is not English.
+        size: how many rows; fewer rows are the first of more.
+        seed: another seed gives other rows of the same split.
 
     Returns:
-        Rows with the columns premise, hypothesis, label (nli); sentence1, sentence2, label (paraphrase);
-        first, second, which is English (bitext); text (text). English text holds the distinct premises and
-        hypotheses of nli's train split besides its share of the bitext table.
+        Rows with the columns premise, hypothesis, label (nli); sentence1, sentence2, label (paraphrase, questions,
+        answers); context, question, answer, start (qa); prompt, choices, label (choice); words, tags (tags,
+        entities); first, second, which is English (bitext); id, foreign, english, one of which may be empty
+        (mining); text (text). Rows are parallel across languages, except for text.
 
     Raises:
-        ValueError: for a name, split or language that is not there; the message lists the choices.
+        ValueError: for a name, split or language that is not there, and for more rows than the world has.
     """
     one_of("miniature", name, NAMES)
-    one_of(f"split of the miniature {name!r}", split, _SPLITS[name])
-    one_of(f"language of the miniature {name!r}", language, _LANGUAGES[name])
-    if name == "bitext":
-        return [{"first": row[language], "second": row["en"]} for row in _split("bitext.tsv", "test")]
-    if name == "text":
-        texts = [row[language] for row in _split("bitext.tsv", "text")]
-        if language == "en":
-            texts += (row[column] for row in _split("nli.tsv", "train") for column in ("premise", "hypothesis"))
-        return [{"text": text} for text in dict.fromkeys(texts)]
-    return [{key: row[key] for key in row if key != "split"} for row in _split(f"{name}.tsv", split)]
+    one_of(f"split of the miniature {name!r}", split, SPLITS)
+    one_of(f"language of the miniature {name!r}", language, LANGUAGES)
+    if name in ("bitext", "mining") and language == "en":
+        raise ValueError(f"the miniature {name!r} has no language 'en': English is its other side")
+    return _rows(name, split, language, size, seed)
 
 
 @functools.cache
 def fingerprint() -> str:
-    """The digest of the data files, names and bytes."""
-    return digest(b"".join(f"{file}\0{len(_read(file))}\0".encode() + _read(file) for file in _TABLES))
-
-
-def _split(file: str, split: str) -> list[dict[str, str]]:
-    return [row for row in _table(file) if row["split"] == split]
-
-
-@functools.cache
-def _table(file: str) -> list[dict[str, str]]:
-    header, *lines = (line.split("\t") for line in _read(file).decode().splitlines())
-    return [dict(zip(header, line, strict=True)) for line in lines]
-
-
-def _read(file: str) -> bytes:
-    return resources.files(__name__).joinpath(file).read_bytes()
+    """The digest of everything that makes a row: names and bytes of the package's files."""
+    folder = resources.files(__name__)
+    files = {f"{sub}{file.name}": file for sub in ("", "languages/") for file in folder.joinpath(sub).iterdir()}
+    read = {name: file.read_bytes() for name, file in sorted(files.items()) if name.endswith((".py", ".toml"))}
+    return digest(b"".join(f"{name}\0{len(text)}\0".encode() + text for name, text in read.items()))

@@ -6,6 +6,6 @@ from collections.abc import Callable, Iterable
 
 from xstilts.stage import Stage
 
-from .scaling import scaling
+from .scaling import demo, scaling
 
-STUDIES: dict[str, Callable[..., Iterable[Stage]]] = {"scaling": scaling}
+STUDIES: dict[str, Callable[..., Iterable[Stage]]] = {"demo": demo, "scaling": scaling}

@@ -1,4 +1,4 @@
-"""How retrieval changes with the number and the choice of intermediate tasks."""
+"""How transfer changes with the number and the choice of intermediate tasks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from xstilts.stage import (
     Train,
     Views,
 )
-from xstilts.tasks import find, names
+from xstilts.tasks import Task, find, names
 
 DESIGNS = ("all", "nested", "random")
 BUDGETS = ("fixed", "proportional")
-DEMO_TASKS = ("mini-nli", "mini-paraphrase")
+MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
+MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
+MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
 E5_PREFIX = "query: "
 
 
@@ -34,14 +36,15 @@ def scaling(
     *,
     encoder: str = "tiny",
     revision: str = "main",
-    tasks: tuple[str, ...] = DEMO_TASKS,
-    target: str = "",
+    tasks: tuple[str, ...] = MINIATURE_TASKS,
+    targets: tuple[str, ...] = (),
     languages: tuple[str, ...] = (),
     k: tuple[int, ...] = (),
     design: str = "all",
     num_subsets: int = 3,
     budget: str = "proportional",
     examples: int = 2000,
+    target_examples: int = 2000,
     seeds: tuple[int, ...] = (0,),
     mlm_examples: int | None = None,
     learning_rate: float | None = None,
@@ -52,16 +55,17 @@ def scaling(
     poolings: tuple[str, ...] = POOLINGS,
     prefix: str = "auto",
 ) -> Iterator[Stage]:
-    """Yield one retrieval measurement per subset of tasks, seed and language; k = 0 is the encoder itself.
+    """Yield one measurement per subset of tasks, seed, target and language; k = 0 is the encoder itself.
 
     Args:
         encoder: offline, tiny, a folder or a hub name. Without one, and without data, the embedded miniature
             is used: a tiny random-weight encoder, pretrained on miniature text by a stage of its own.
         revision: revision of a hub encoder.
         tasks: the intermediate tasks to choose subsets from.
-        target: the retrieval task, measured on its test split or the last it has; tatoeba, or mini-bitext when
-            the tasks are the miniature's.
-        languages: languages of the target; all of them when empty.
+        targets: what to measure on the test split, or the last there is: retrieval tasks as the model stands,
+            any other after training on the English task that it names; tatoeba when empty, or mini-bitext and
+            mini-xnli when the tasks are the miniature's.
+        languages: languages of the targets; all of them when empty.
         k: subset sizes; 0 up to the number of tasks when empty.
         design: ``all`` subsets; ``nested`` chains along random orders; ``random`` subsets, every task equally
             often.
@@ -69,19 +73,22 @@ def scaling(
         budget: ``fixed``: ``examples`` in all, shared equally, whatever k is; ``proportional``: one pass over
             at most ``examples`` rows of every task, so that training grows with k.
         examples: see ``budget``.
-        seeds: intermediate seeds; they vary heads, data order, dropout and the mixture's order.
-        mlm_examples: examples of an MLM stage before everything, k = 0 included; 6,000 for ``tiny`` and none
+        target_examples: examples that a target is trained on before it is measured.
+        seeds: seeds of the intermediate and of the target training; they vary heads, data order, dropout and
+            the mixture's order.
+        mlm_examples: examples of an MLM stage before everything, k = 0 included; 40,000 for ``tiny`` and none
             otherwise when it is not given.
-        learning_rate: of the intermediate stage; 1e-5 (jiant), or 5e-4 for ``tiny``, when it is not given.
+        learning_rate: of the intermediate and target stages; 1e-5 (jiant), or 5e-4 for ``tiny``, when it is
+            not given.
         batch_examples: examples of one optimisation step.
         max_tokens: longest training sequence.
         precision: float32 or bfloat16 (autocast over float32 weights), of training and of measuring.
         num_threads: CPU threads of every stage; they count, since they change sums.
-        poolings: poolings that a measurement keeps.
+        poolings: poolings that a retrieval measurement keeps.
         prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
 
     Raises:
-        ValueError: for an unknown design, budget, retrieval task or subset size.
+        ValueError: for an unknown design, budget or target, a target that cannot be trained, or a subset size.
     """
     one_of("design", design, DESIGNS)
     one_of("budget", budget, BUDGETS)
@@ -93,12 +100,9 @@ def scaling(
         find(name)
     is_tiny = encoder == "tiny"
     miniature = all(name.startswith("mini-") for name in tasks)
-    target = target or ("mini-bitext" if miniature else "tatoeba")
-    one_of("retrieval task", target, [name for name in names() if find(name).kind.name == "embed"])
-    measured = find(target)
-    *_, split = measured.splits
+    measured = [_target(name) for name in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))]
     if mlm_examples is None:
-        mlm_examples = 6000 if is_tiny else 0
+        mlm_examples = 40_000 if is_tiny else 0
     if learning_rate is None:
         learning_rate = 5e-4 if is_tiny else STILTS.learning_rate
     recipe = replace(
@@ -113,24 +117,53 @@ def scaling(
         prefix = E5_PREFIX if encoder == "offline" else ""
     views = Views(poolings=poolings, prefix=prefix)
 
-    start: Encoder | Train = Encoder(encoder, revision=revision, tiny=Tiny() if is_tiny else None)
+    start: Encoder | Train = Encoder(encoder, revision=revision, tiny=MINIATURE_TINY if is_tiny else None)
     if mlm_examples:
         text = "mini-text" if miniature else "text@leipzig"
-        mlm = replace(recipe, name="mlm", learning_rate=1e-3 if is_tiny else learning_rate)
+        mlm = replace(recipe, name="mlm", learning_rate=2e-3 if is_tiny else learning_rate)
         start = Train(start, Mixture((text,)), Budget(mlm_examples), mlm)
 
     for subset in subsets(tasks, sizes, design, num_subsets):
-        for model in _models(start, subset, budget, examples, recipe, seeds):
-            for language in languages or measured.languages_of(split):
-                yield Evaluate(
-                    model,
-                    measured.name,
-                    language,
-                    split,
-                    views=views,
-                    precision=precision,
-                    num_threads=num_threads,
-                )
+        for model, own_seeds in _models(start, subset, budget, examples, recipe, seeds):
+            for task in measured:
+                tuned: list[Encoder | Train] = [model]
+                if task.trained_by:
+                    mixture = Mixture((task.trained_by,))
+                    tuned = [Train(model, mixture, Budget(target_examples), recipe, seed) for seed in own_seeds]
+                *_, split = task.splits
+                for one, language in itertools.product(tuned, languages or task.languages_of(split)):
+                    yield Evaluate(
+                        one,
+                        task.name,
+                        language,
+                        split,
+                        views=None if task.trained_by else views,
+                        precision=precision,
+                        num_threads=num_threads,
+                    )
+
+
+def demo(*, seeds: tuple[int, ...] = (0, 1), num_subsets: int = 2) -> Iterator[Stage]:
+    """Yield the whole method on the embedded miniature, in minutes on two cores: nothing is downloaded.
+
+    A tiny encoder of random weights is pretrained by masked language modelling, trained on k = 0 to 4 English
+    tasks, and measured by retrieval and, after target training, by inference in every language.
+
+    Args:
+        seeds: as in ``scaling``.
+        num_subsets: subsets of tasks for every k.
+    """
+    yield from scaling(
+        design="random", num_subsets=num_subsets, seeds=seeds, mlm_examples=32_000, target_examples=8_000
+    )
+
+
+def _target(name: str) -> Task:
+    task = find(name)
+    if task.trained_by is None and task.kind.name != "embed":
+        known = [other for other in names() if find(other).trained_by or find(other).kind.name == "embed"]
+        raise ValueError(f"the target {name!r} names no task that it is trained by: expected one of {', '.join(known)}")
+    return task
 
 
 def _models(
@@ -140,9 +173,10 @@ def _models(
     examples: int,
     recipe: Recipe,
     seeds: Sequence[int],
-) -> Iterator[Encoder | Train]:
+) -> Iterator[tuple[Encoder | Train, Sequence[int]]]:
+    """The models of a subset, each with the seeds of the target trainings that start from it."""
     if not subset:  # no random choice reaches it: one stage for all seeds
-        yield start
+        yield start, seeds
         return
     if budget == "fixed":
         mixture, amount = Mixture(subset, policy="uniform"), Budget(examples)
@@ -150,7 +184,7 @@ def _models(
         mixture = Mixture(subset, policy="capped", cap=examples, sizes="present")
         amount = Budget(1, "epochs")
     for seed in seeds:
-        yield Train(start, mixture, amount, recipe, seed)
+        yield Train(start, mixture, amount, recipe, seed), (seed,)
 
 
 def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets: int) -> list[tuple[str, ...]]:

@@ -112,3 +112,7 @@ def langs(codes: str) -> tuple[str, ...]:
         ValueError: for an unknown code.
     """
     return tuple(language(code).code for code in codes.split())
+
+
+MINIATURE_LANGUAGES = langs("en ar de es fr hi ru sw tr zh")
+"""The languages of the embedded miniature."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import readers
-from .languages import langs
+from .languages import MINIATURE_LANGUAGES, langs
 from .readers import Row
-from .task import Classify, Files, Hub, Miniature, Pair, Splits, Task
+from .task import MINIATURE_NOTE, Classify, Files, Hub, Miniature, Pair, Splits, Task
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 QQP_LABELS = ("not_duplicate", "duplicate")
@@ -262,31 +264,47 @@ PAWS_X_DEV_HALF = Task(
     note="dev rows 1001 to 2000; in English 2 pairs and 434 sentences also occur in rows 1 to 1000",
 )
 
-MINI_NLI = Task(
-    name="mini-nli",
-    kind=Classify(NLI_LABELS),
+
+def _mini(name: str, source: str, labels: tuple[str, ...], train: int, **own: Any) -> Task:
+    """An English intermediate task of the miniature."""
+    declared: dict[str, Any] = {
+        "example": _paraphrase,
+        "languages": ("en",),
+        "splits": Splits(train="train", dev="dev"),
+        "rows": {"train": train, "dev": 600},
+        "official_size": train,
+    }
+    return Task(
+        name=name,
+        kind=Classify(labels),
+        source=Miniature(source),
+        metric="accuracy",
+        licence="Apache-2.0",
+        **(declared | own),
+        note=MINIATURE_NOTE,
+    )
+
+
+MINI_NLI = _mini("mini-nli", "nli", NLI_LABELS, 6_000, example=_nli)
+
+MINI_XNLI = _mini(
+    "mini-xnli",
+    "nli",
+    NLI_LABELS,
+    0,
     example=_nli,
-    languages=("en",),
-    splits=Splits(train="train", dev="dev"),
-    source=Miniature("nli"),
-    rows={},
-    metric="accuracy",
-    licence="Apache-2.0",
-    note="miniature: made, not collected",
+    languages=MINIATURE_LANGUAGES,
+    splits=Splits(test="test"),
+    rows={"test": 900},
+    official_size=None,
+    trained_by="mini-nli",
 )
 
-MINI_PARAPHRASE = Task(
-    name="mini-paraphrase",
-    kind=Classify(PARAPHRASE_LABELS),
-    example=_paraphrase,
-    languages=("en",),
-    splits=Splits(train="train", dev="dev"),
-    source=Miniature("paraphrase"),
-    rows={},
-    metric="accuracy",
-    licence="Apache-2.0",
-    note="miniature: made, not collected",
-)
+MINI_PARAPHRASE = _mini("mini-paraphrase", "paraphrase", PARAPHRASE_LABELS, 4_000)
+
+MINI_QUESTIONS = _mini("mini-questions", "questions", QQP_LABELS, 4_000)
+
+MINI_ANSWERS = _mini("mini-answers", "answers", ("not_answered", "answered"), 4_000)
 
 PAIR_TASKS = (
     MNLI,
@@ -301,5 +319,8 @@ PAIR_TASKS = (
     PAWS_X_EN_DEV_HALF,
     PAWS_X_DEV_HALF,
     MINI_NLI,
+    MINI_XNLI,
     MINI_PARAPHRASE,
+    MINI_QUESTIONS,
+    MINI_ANSWERS,
 )

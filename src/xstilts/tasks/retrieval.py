@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import readers
-from .languages import LANGUAGES, langs
+from .languages import LANGUAGES, MINIATURE_LANGUAGES, langs
 from .readers import Row
-from .task import Bitext, Embed, Files, Miniature, Splits, Task
+from .task import MINIATURE_NOTE, Bitext, Embed, Files, Miniature, Splits, Task
 
 XTREME_LANGUAGES = langs(
     "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
@@ -14,8 +14,6 @@ XTREME_LANGUAGES = langs(
 
 XTREME_R_LANGUAGES = tuple(sorted((*XTREME_LANGUAGES, *langs("az lt pl ro uk"))))
 """The 41 languages of Tatoeba in XTREME-R."""
-
-MINIATURE_LANGUAGES = langs("de es fr ru tr zh")
 
 _FEWER_THAN_1000 = {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548}
 _NTREX_CODES = {
@@ -85,13 +83,13 @@ MINI_BITEXT = Task(
     name="mini-bitext",
     kind=Embed(),
     example=_bitext,
-    languages=MINIATURE_LANGUAGES,
-    splits=Splits(test="test"),
+    languages=MINIATURE_LANGUAGES[1:],
+    splits=Splits(dev="dev", test="test"),
     source=Miniature("bitext"),
-    rows={},
+    rows={"dev": 300, "test": 500},
     metric="accuracy",
     licence="Apache-2.0",
-    note="miniature: made, not collected",
+    note=MINIATURE_NOTE,
 )
 
 RETRIEVAL_TASKS = (TATOEBA, NTREX, MINI_BITEXT)

@@ -78,7 +78,8 @@ def content(
     if isinstance(source, Miniature):
         from xstilts import miniature
 
-        declaration["miniature"] = [source.name, split, language, miniature.fingerprint()]
+        made = [source.name, split, language, task.count(split, language), source.seed]
+        declaration["miniature"] = [*made, miniature.fingerprint()]
         return spec.digest(spec.canonical_json(declaration))
     declaration |= {"labels": source.labels, "rows": source.rows}
     if isinstance(source, Hub) and found.folder:
@@ -104,7 +105,7 @@ def examples(task: Task, split: str, language: str, data_dir: Path | None = None
         place = "its members " + ", ".join(task.members)
     else:
         found = _find(task, split, language, data_dir)
-        read = [_example(task, row) for row in _rows(found, split, language)]
+        read = [_example(task, row) for row in _rows(found, split, language, expected)]
         place = ", ".join(map(str, found.paths)) or f"miniature {task.name!r}"
     if not read or (expected is not None and len(read) != expected):
         raise ValueError(
@@ -226,14 +227,16 @@ def _sha256(path: Path, cache_dir: Path | None) -> str:
         raise ValueError(f"{path}: expected whole gzip data, got a broken stream: {error}") from error
 
 
-def _rows(found: _Found, split: str, language: str) -> Iterator[Row]:
+def _rows(found: _Found, split: str, language: str, size: int | None) -> Iterator[Row]:
     """Canonical rows: slice cut, unlabelled rows left out, columns renamed, label indices resolved."""
     source = found.source
     if isinstance(source, Miniature):
         from xstilts import miniature
 
+        assert size is not None, "a miniature task declares its number of rows"
+        made = miniature.rows(source.name, split, language, size, source.seed)
         place = f"miniature {source.name}/{split}/{language}"
-        yield from (Row(values, place, i) for i, values in enumerate(miniature.rows(source.name, split, language), 1))
+        yield from (Row(values, place, number) for number, values in enumerate(made, 1))
         return
     if isinstance(source, Hub):
         raw = parquet(found.paths, columns=tuple(source.columns))

@@ -14,6 +14,7 @@ from .languages import language as _language
 from .readers import Row
 
 SPLITS = ("train", "dev", "test")
+MINIATURE_NOTE = "miniature: made, not collected"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+@._-]*")
 
 
@@ -193,9 +194,15 @@ class Files:
 
 @dataclass(frozen=True)
 class Miniature:
-    """Rows of the embedded miniature world."""
+    """Rows of the embedded miniature world, as many as the task's ``rows`` says.
+
+    Attributes:
+        name: a set of the miniature.
+        seed: another seed gives other rows.
+    """
 
     name: str
+    seed: int = 0
 
 
 Source: TypeAlias = Hub | Files | Miniature
@@ -304,6 +311,8 @@ def _problems(task: Task) -> Iterator[str]:
             yield f"source is {source!r}: expected Hub, Files or Miniature"
         if isinstance(source, Hub) and not set(source.files) <= set(task.splits):
             yield f"source.files has the splits {list(source.files)}: expected some of {list(task.splits)}"
+        if isinstance(source, Miniature) and not set(task.splits) <= set(task.rows):
+            yield f"rows has the splits {list(task.rows)}: expected a number for each of {list(task.splits)}"
         if isinstance(source, Hub | Files) and source.rows and not 0 <= source.rows[0] < source.rows[1]:
             yield f"source.rows is {source.rows}: expected 0 <= start < stop"
     for split, counts in task.rows.items():

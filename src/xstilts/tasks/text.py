@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from . import readers
-from .languages import langs
+from .languages import MINIATURE_LANGUAGES, langs
 from .readers import Row
-from .retrieval import MINIATURE_LANGUAGES
-from .task import Files, MaskedLM, Miniature, Splits, Task, Text
+from .task import MINIATURE_NOTE, Files, MaskedLM, Miniature, Splits, Task, Text
 
 _LEIPZIG_LANGUAGES = langs(
     "af ar az bg bn de el en es et eu fa fi fr gu he hi hu id it ja ka kk ko lt mr ms nl pa pl pt ro ru sw "
@@ -35,13 +34,13 @@ MINI_TEXT = Task(
     name="mini-text",
     kind=MaskedLM(),
     example=_text,
-    languages=("en", *MINIATURE_LANGUAGES),
+    languages=MINIATURE_LANGUAGES,
     splits=Splits(train="train"),
     source=Miniature("text"),
-    rows={},
+    rows={"train": 2_000},
     metric="perplexity",
     licence="Apache-2.0",
-    note="miniature: made, not collected",
+    note=MINIATURE_NOTE,
 )
 
 TEXT_TASKS = (LEIPZIG, MINI_TEXT)
