@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -13,15 +14,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts import report
-from xstilts.report import plots, rows, stats, tables
+from xstilts.report import blocks, plots, rows, stats, tables
 from xstilts.stage import STILTS, Budget, Data, Encoder, Evaluate, Mixture, Stage, Train, Views
 from xstilts.store import Store
 from xstilts.study import Plan, label
@@ -137,10 +140,10 @@ def only(store: Store) -> tuple[stats.Section, stats.Series, stats.View]:
     return section, series, view
 
 
-def parse(table: str) -> list[list[str]]:
-    """The cells of a Markdown table, without its rule."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
-    return [lines[0], *lines[2:]]
+def parse(table: blocks.Table) -> list[list[str]]:
+    """The texts of a table, its header first, without the titles between its lines."""
+    lines = [line for line in (table.header, *table.lines) if isinstance(line, tuple)]
+    return [[cell if isinstance(cell, str) else cell.text for cell in line] for line in lines]  # type: ignore[union-attr]
 
 
 def mean_of(model: Any, layer: int = PROFILE_LAYER, direction: str = "en->xx") -> float:
@@ -283,7 +286,7 @@ def test_the_sweep_and_the_languages_by_hand(stored: Store) -> None:
     assert [line[0] for line in lines][:2] == ["0 (embeddings)", "1"]
     for layer, line in enumerate(lines):
         assert line[1:] == [f"{100 * mean_of(model, layer):.1f}" for model in MODELS]
-    (table,) = tables.by_language(section, series, view)
+    (table,) = tables.by_language_and_run(section, series, view)
     _, *lines = parse(table)
     assert [line[0] for line in lines] == [*LANGUAGES, "**mean of 3**", "ru (not in the mean)"]
     for code, line in zip(LANGUAGES, lines, strict=False):
@@ -300,7 +303,7 @@ def test_many_runs_are_swept_by_k_with_and_without_the_collapsed(tmp_path: Path)
     ones = [mean_of(model, 3) for model in models[1:] if len(model.mixture.tasks) == 1 and model != COLLAPSED]
     assert lines[3][3] == f"{100 * statistics.fmean(ones):.1f}"
     assert lines[3][2] == f"{100 * statistics.fmean([*ones, mean_of(COLLAPSED, 3)]):.1f}"
-    assert len(tables.by_language(section, series, view)) == 2
+    assert len(tables.by_language_and_run(section, series, view)) == 2
 
 
 def test_removing_one_record_affects_exactly_its_averages(own: Store) -> None:
@@ -325,8 +328,8 @@ def test_removing_one_record_affects_exactly_its_averages(own: Store) -> None:
     assert list(tables.incomplete(after, view)) == ["mnli@sample, seed 0: no average, since sw is lacking"]
     assert parse(tables.by_run(after, series_after, view))[2][3:] == ["–"] * 5
     assert rows.missing(own, own.plan("scaling")) == [(gone.id, label(gone))]
-    (languages,) = tables.by_language(after, series_after, view)
-    assert [line[2] for line in parse(languages)[3:5]] == ["–", "**–**"]
+    (languages,) = tables.by_language_and_run(after, series_after, view)
+    assert [line[2] for line in parse(languages)[3:5]] == ["–", "–"]
 
 
 def test_without_its_k_0_a_difference_does_not_exist(own: Store) -> None:
@@ -451,13 +454,13 @@ def test_two_values_of_one_cell_are_refused(tmp_path: Path) -> None:
 
 def test_a_report_is_written_and_states_what_it_is(stored: Store, tmp_path: Path) -> None:
     paths = report.write(stored, "scaling", tmp_path / "new" / "report")
-    assert [path.name for path in paths] == ["rows.parquet", "rows.csv", "report.md", "retrieval-by-k.svg"]
+    assert [path.name for path in paths] == ["rows.parquet", "rows.csv", "report.md", "report.html", "tatoeba-by-k.svg"]
     text = paths[2].read_text()
     for part in (
         "22 of 22 measurements are done",
         "| k | `0,1,2` |",
         "Profiles `xtreme-2020`, `stilts-2020`: layer 2 of 4",
-        "this is not the published protocol",
+        "this is **not the published protocol**",
         "36 languages; every run of this study has 3 of them",
         f"numeric path: {PATH}",
         tables.FOOTNOTE,
@@ -498,9 +501,9 @@ def test_an_empty_study_is_reported_as_missing(stored: Store, tmp_path: Path) ->
     store = Store.open(tmp_path / "store")
     store.write_plan("scaling", stored.plan("scaling"))
     paths = report.write(store, "scaling", tmp_path / "report")
-    assert [path.name for path in paths] == ["rows.parquet", "rows.csv", "report.md"]
-    assert "0 of 22 measurements" in paths[-1].read_text()
-    assert "… and 8 more" in paths[-1].read_text()
+    assert [path.name for path in paths] == ["rows.parquet", "rows.csv", "report.md", "report.html"]
+    assert "0 of 22 measurements" in paths[2].read_text()
+    assert "… and 8 more" in paths[2].read_text()
 
 
 def test_the_miniature_is_labelled_and_other_kinds_are_reported(tmp_path: Path) -> None:
@@ -512,34 +515,134 @@ def test_the_miniature_is_labelled_and_other_kinds_are_reported(tmp_path: Path) 
     assert "No profile covers this task" in text
     scores = [value_of(measure(train("mnli"), code, "xnli"), 0, "", "") for code in ("de", "sw")]
     assert f"| none then mnli | 0 | 0 | {100 * statistics.fmean(scores):.1f} | – |" in text
-    assert len(paths) == 4
-    section = sections_of(store)[0]
-    figure = plots.retrieval_by_k(section, stats.views(section)[0])
-    assert figure is not None
-    assert "miniature" in figure.get_suptitle()
+    assert [path.name for path in paths[4:]] == ["mini-bitext-by-k.svg", "xnli-by-k.svg"]
+    assert "miniature" in paths[4].read_text()
+    assert "miniature" not in paths[5].read_text()
 
 
-def test_the_plot_shows_every_run_and_the_means(stored: Store) -> None:
+def drawn(svg: str) -> list[tuple[str, str, float]]:
+    """What a figure names: the class of the sign, its text, and how high it stands in its panel."""
+    found = []
+    for element in ElementTree.fromstring(svg).iter():
+        title = element.find("{http://www.w3.org/2000/svg}title")
+        if title is not None:
+            place = element.get("cy") or element.get("transform", "").rstrip(")").split()[-1]
+            found.append((element.get("class", ""), title.text or "", float(place)))
+    return found
+
+
+def test_the_figure_shows_every_run_the_means_and_their_intervals(stored: Store) -> None:
+    section, series, view = only(stored)
+    svg = plots.curve(section, view)
+    assert svg is not None
+    assert "offline: tatoeba, mean over 3 languages, mean pooling</text>" in svg
+    found = drawn(svg)
+    runs = [(sign, text) for sign, text, _ in found if sign in ("dot c0", "cross c0")]
+    expected = []
+    for direction in ("en->xx", "xx->en"):
+        for model, run in zip(MODELS, section.runs, strict=True):
+            name = run.name + (f", seed {run.seed}" if run.k else "")
+            value = f"{100 * mean_of(model, PROFILE_LAYER, direction):.1f}"
+            expected.append(("cross c0" if model == COLLAPSED else "dot c0", f"{name}: {value}"))
+    assert runs == expected
+    lines = parse(tables.by_k(section, series, view))[1:]
+    means = [text for sign, text, _ in found if sign == "mark c0"][:3]
+    assert means == [
+        f"layer 2, k = {k}: {mean}"
+        + (f", 95 % interval {ends}" if ends != "–" else "")
+        + f", {n} run{'s' * (n != '1')}"
+        for k, n, mean, ends, *_ in lines
+    ]
+    others = [text for sign, text, _ in found if sign == "mark c2"]
+    assert others[2].startswith(f"layer 4, k = 2: {100 * statistics.fmean(map(layer_4, MODELS[5:])):.1f}")
+    assert svg.count('class="line without c0"') == 3  # in the legend and in two panels
+    assert svg.count('class="whisker c0"') == 1 + 2 * 2  # none for the one run at k = 0
+
+
+def layer_4(model: Any) -> float:
+    return mean_of(model, 4)
+
+
+def test_places_in_the_figure_are_the_values(stored: Store) -> None:
     section, _, view = only(stored)
-    figure = plots.retrieval_by_k(section, view)
-    assert figure is not None
-    assert figure.get_suptitle() == "offline: tatoeba, mean over 3 languages, mean pooling"
-    asks, answers = figure.axes
-    assert [panel.get_title("left")[:10] for panel in (asks, answers)] == ["English as", "English an"]
-    assert asks.get_xlabel() == "number of intermediate tasks, k"
-    assert asks.get_ylabel() == "mean accuracy at 1 (%)"
-    for panel, direction in ((asks, "en->xx"), (answers, "xx->en")):
-        drawn = [line.get_ydata()[0] for line in panel.lines if line.get_linestyle() == "None"]
-        expected = [100 * mean_of(model, layer, direction) for layer in (2, 3, 4) for model in MODELS]
-        assert sorted(drawn) == pytest.approx(sorted(expected))
-        crosses = [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "x"]
-        assert sorted(crosses) == pytest.approx(sorted(100 * mean_of(COLLAPSED, n, direction) for n in (2, 3, 4)))
-        (profile,) = (line for line in panel.lines if "xtreme" in str(line.get_label()))
-        ones = [mean_of(model, PROFILE_LAYER, direction) for model in MODELS[1:5]]
-        twos = [mean_of(model, PROFILE_LAYER, direction) for model in MODELS[5:]]
-        means = [mean_of(ENCODER, PROFILE_LAYER, direction), statistics.fmean(ones), statistics.fmean(twos)]
-        assert list(profile.get_ydata()) == pytest.approx([100 * mean for mean in means])
-        assert sum(line.get_linestyle() == "--" for line in panel.lines) == 3  # the means without the collapsed
+    svg = plots.curve(section, view) or ""
+    values = [(float(text.rpartition(": ")[2]), y) for sign, text, y in drawn(svg) if sign in ("dot c0", "cross c0")]
+    slope, start = np.polyfit(*zip(*values, strict=True), 1)
+    assert all(abs(slope * value + start - y) < 0.5 for value, y in values)
+    ticks = re.findall(r'class="y" x="-7" y="([0-9.]+)">([0-9.]+)<', svg)
+    assert len(ticks) > 3
+    assert all(abs(slope * float(label) + start - (float(y) - 4)) < 0.5 for y, label in ticks)
+
+
+def test_guessing_is_one_of_the_candidates_or_of_the_labels(stored: Store, tmp_path: Path) -> None:
+    section, _, _ = only(stored)
+    assert section.chance(LANGUAGES) == 1 / 50
+    assert section.chance(["de", "no"]) is None
+    (own,) = sections_of(fill(tmp_path / "store", [measure(train("mnli"), code, "xnli") for code in ("de", "sw")]))
+    assert own.chance(["de"]) == 1 / 3
+    assert "guessing: 33.3 %<" in (plots.curve(own, stats.views(own)[0]) or "")
+
+
+def test_the_interval_of_a_difference_counts_the_error_of_k_0_where_it_has_one(tmp_path: Path) -> None:
+    starts = [ENCODER, *(train("snli@sample", seed=seed) for seed in (0, 1, 2))]
+    models = [train("mnli", start=start, seed=seed) for start in starts for seed in (0, 1)]
+    store = fill(tmp_path / "store", [measure(model, "de", "xnli") for model in models])
+    section, _, view = only(store)
+    scores = [value_of(measure(model, "de", "xnli"), 0, "", "") for model in models]
+    found = stats.change(section, [run for run in section.runs if run.k], view.where, ["de"])
+    expected = scipy.stats.ttest_ind(scores[2:], scores[:2], equal_var=False)
+    ends = expected.confidence_interval(0.95)
+    assert found == pytest.approx((statistics.fmean(scores[2:]) - statistics.fmean(scores[:2]), ends.low, ends.high, 6))
+    one = [model for model in models if model.seed == 0]
+    section, _, view = only(fill(tmp_path / "one", [measure(model, "de", "xnli") for model in one]))
+    assert stats.change(section, [run for run in section.runs if run.k], view.where, ["de"])[1:] == (None, None, 3)
+
+
+def test_languages_stand_by_script_with_their_means_and_changes(stored: Store) -> None:
+    section, series, view = only(stored)
+    table = tables.by_language(section, series, view)
+    header = ("language", "script", "family", "k = 0", "95 % over rows", "k = 1", "Δ", "k = 2", "Δ")
+    assert table.header == header
+    base = {code: value_of(measure(ENCODER, code), PROFILE_LAYER, "mean", "en->xx") for code in (*LANGUAGES, "ru")}
+    best_first = sorted(LANGUAGES, key=lambda code: -base[code])
+    names = {"de": "German (de)", "fr": "French (fr)", "sw": "Swahili (sw)"}
+    assert [line if isinstance(line, str) else line[0] for line in table.lines] == [
+        "Same script as English",
+        *(names[code] for code in best_first),
+        "**mean of 3**",
+        "Not in the mean",
+        "Russian (ru)",
+        "All 3 languages",
+        "**mean of 3**",
+    ]
+    lines = {line[0]: line for line in parse(table)}
+    ones = [value_of(measure(model, "sw"), PROFILE_LAYER, "mean", "en->xx") for model in MODELS[1:5]]
+    half = 3.18245 * statistics.stdev(ones) / 2 * 100
+    mean = 100 * statistics.fmean(ones)
+    num_rows = section.num_candidates["sw"]
+    interval = scipy.stats.binomtest(round(base["sw"] * num_rows), num_rows).proportion_ci(method="wilson")
+    assert stats.wilson(round(base["sw"] * num_rows) / num_rows, num_rows) == pytest.approx(tuple(interval))
+    rows_interval = " to ".join(f"{100 * end:.1f}" for end in stats.wilson(base["sw"], num_rows))
+    assert lines["Swahili (sw)"][1:7] == [
+        "Latn", "Niger-Congo", f"{100 * base['sw']:.1f}", rows_interval, f"{mean:.1f} ± {half:.1f}",
+        f"{mean - 100 * base['sw']:+.1f} ± {half:.1f}",
+    ]  # fmt: skip
+    assert lines["Russian (ru)"][3:4] + lines["Russian (ru)"][5:] == [
+        f"{100 * base['ru']:.1f}", "– (0 of 4)", "–", "– (0 of 2)", "–",
+    ]  # fmt: skip
+    assert lines["**mean of 3**"][4] == "–"
+    assert lines["**mean of 3**"][5].split(" ±")[0] == parse(tables.by_k(section, series, view))[2][2]
+
+
+def test_perplexity_is_no_percentage(tmp_path: Path) -> None:
+    texts = [train("text@leipzig", seed=seed) for seed in (0,)]
+    (section,) = sections_of(fill(tmp_path / "store", [measure(text, "de", "text@leipzig") for text in texts]))
+    section = replace(section, key={**section.key, "metric": "perplexity"})
+    (series,), (view,) = stats.series(section), stats.views(section)
+    value = value_of(measure(texts[0], "de", "text@leipzig"), 0, "", "")
+    assert parse(tables.by_k(section, series, view))[1][2] == f"{value:.1f}"
+    assert section.chance(["de"]) is None
+    assert "mean perplexity<" in (plots.curve(section, view) or "")
 
 
 def test_reporting_and_scoring_load_no_torch() -> None:

@@ -1,8 +1,7 @@
-"""Records joined into tidy rows, then statistics, tables and plots."""
+"""Records joined into tidy rows, then statistics, tables and figures, as Markdown and as a page."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,28 +10,30 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
-from . import rows
-from .plots import is_miniature, retrieval_by_k, svg
-from .stats import Section, View, sections, series, views
-from .tables import FOOTNOTE, by_k, by_language, by_layer, by_run, incomplete, markdown
+from . import rows, stages
+from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
+from .html import page
+from .plots import curve, standalone
+from .stats import Section, View, is_miniature, sections, series, views
+from .tables import FOOTNOTE, by_k, by_language, by_language_and_run, by_layer, by_run, incomplete, percent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["write"]
 
-MAX_LISTED = 20
-PLOT = "retrieval-by-k"
+PLOT = "-by-k"
+MAX_OPEN = 5
 
 
 def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
-    """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``retrieval-by-k.svg``.
+    """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``.
 
-    Reads the plan and the records only, so the same store gives the same bytes. A second retrieval task, or a
-    second group of numbers that cannot share an axis with the first, gets a plot ``retrieval-by-k-2.svg``.
+    Reads the plan and the records only, so the same store gives the same bytes. A second group of numbers of a
+    task that cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
 
     Returns:
-        The paths written; without retrieval averages there is no plot.
+        The paths written; a task without averages has no figure.
 
     Raises:
         ValueError: for an unknown plan, a broken record or cells that contradict each other.
@@ -41,85 +42,126 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     table = rows.rows(store, plan)
     folder.mkdir(parents=True, exist_ok=True)
     paths = rows.write(table, folder)
-    parts = [_head(store, plan, table)]
-    plots: list[Path] = []
-    for stale in folder.glob(f"{PLOT}*.svg"):
+    blocks = list(_document(store, plan, table))
+    texts = {"report.md": markdown(blocks), "report.html": page(blocks)}
+    texts |= {block.name: standalone(block.svg) for block in blocks if isinstance(block, Figure)}
+    for stale in folder.glob(f"*{PLOT}*.svg"):
         stale.unlink()
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+        paths.append(folder / name)
+    return paths
+
+
+def _document(store: Store, plan: Mapping[str, Any], table: pa.Table) -> Iterator[Block]:
+    entries = stages.entries(store, plan)
+    yield from _head(store, plan, table, entries)
+    figures: set[str] = set()
     for section in sections(table, plan):
-        text, figure = _section(section), None
-        if find(section.key["task"]).kind.name == "embed":
-            figure = retrieval_by_k(section, views(section)[0])
-        if figure is not None:
-            path = folder / f"{PLOT}{f'-{len(plots) + 1}' if plots else ''}.svg"
-            write_atomically(path, svg(figure))
-            plots.append(path)
-            text += f"![{section.key['task']} against k]({path.name})\n"
-        parts.append(text)
-    parts.append(_provenance(store, plan))
-    path = folder / "report.md"
-    write_atomically(path, "\n".join(parts))
-    return [*paths, path, *plots]
+        yield from _section(section, figures)
+    yield Heading(2, "Stages")
+    yield Text("What reads what, from the encoder on the left to the measurements; stages of one sort are one box.")
+    yield from stages.graph(plan, entries)
+    text, rest = stages.trainings(plan, entries)
+    if text or rest:
+        yield Heading(2, "Training")
+    if text:
+        yield text
+    if rest:
+        yield rest if len(rest.lines) <= stages.MAX_LISTED else Fold("Every training", (rest,))
+    yield from _provenance(plan, entries)
 
 
-def _head(store: Store, plan: Mapping[str, Any], table: pa.Table) -> str:
-    lacking, bare = rows.missing(store, plan), rows.unscored(store, plan, table)
-    total = len(plan["leaves"])
-    done = sum(map(store.exists, plan["leaves"]))
-    text = f"# Study `{plan['study']}`\n\n{done} of {total} measurements are done.\n\n"
-    if lacking:
-        text += f"Missing stages, which have no row and whose averages do not exist: {len(lacking)}\n\n"
-        text += _listed(lacking)
-    if bare:
-        text += f"Measurements without a score (`xstilts rescore` adds it): {len(bare)}\n\n{_listed(bare)}"
-    text += "## Parameters\n\n"
-    return text + markdown(["parameter", "value"], [[n, f"`{v}`"] for n, v in plan["parameters"].items()], 2)
+def _head(
+    store: Store, plan: Mapping[str, Any], table: pa.Table, entries: Mapping[str, stages.Entry]
+) -> Iterator[Block]:
+    yield Heading(1, f"Study {code(plan['study'])}")
+    done = sum(entries[id].state == "done" for id in plan["leaves"])
+    took = f" The stages took {stages.duration(seconds)}." if (seconds := stages.total_seconds(entries)) else ""
+    yield Text(f"{done} of {len(plan['leaves'])} measurements are done.{took}")
+    if names := sorted(name for name in _tasks(plan) if is_miniature(name)):
+        yield Text(
+            f"**Miniature.** Numbers here rest on embedded data made for trying things out ({', '.join(names)}): "
+            "they show that everything works, not how languages transfer.",
+            notice=True,
+        )
+    for state, what in {
+        "failed": "**Failed stages**, which have no row and whose averages do not exist",
+        "missing": "**Missing stages**, which have no row and whose averages do not exist",
+    }.items():
+        lacking = [entry for entry in entries.values() if entry.state == state]
+        if lacking:
+            yield Text(f"{what}: {len(lacking)}", notice=True)
+            lines = [f"{e.label} ({code(e.id)})" + f": {e.failure}" * bool(e.failure) for e in lacking]
+            yield _list(lines)
+    if bare := rows.unscored(store, plan, table):
+        yield Text(f"Measurements without a score (`xstilts rescore` adds it): {len(bare)}", notice=True)
+        yield _list([f"{label} ({code(id)})" for id, label in bare])
 
 
-def _listed(stages: Sequence[tuple[str, str]]) -> str:
-    lines = [f"* {label} (`{id}`)" for id, label in stages[:MAX_LISTED]]
-    lines += [f"* … and {len(stages) - MAX_LISTED} more"] if len(stages) > MAX_LISTED else []
-    return "\n".join(lines) + "\n\n"
+def _list(lines: Sequence[str]) -> Block:
+    items = Items(stages.listed(lines))
+    return items if len(lines) <= MAX_OPEN else Fold("Which ones", (items,))
 
 
-def _section(section: Section) -> str:
-    key = section.key
-    text = f"## {key['task']}/{key['split']}, {key['encoder']}{', *miniature*' * is_miniature(section)}\n\n"
+def _tasks(plan: Mapping[str, Any]) -> set[str]:
+    """Every task that a plan measures or a model is made from."""
+    found: set[str] = set()
+    for stage in plan["stages"].values():
+        declared = stage["declaration"]
+        model = declared["start" if declared["kind"] == "train" else "model"]
+        found |= {tiny["text"]} if (tiny := model.get("tiny")) else set()
+        found |= set(declared["mixture"]["tasks"]) if declared["kind"] == "train" else {declared["task"]}
+    return found
+
+
+def _section(section: Section, figures: set[str]) -> Iterator[Block]:
+    key, task = section.key, find(section.key["task"])
+    yield Heading(2, f"{key['task']}/{key['split']}, {key['encoder']}{', *miniature*' * section.miniature}")
+    shown = views(section)
+    if (svg := curve(section, shown[0])) is not None:
+        numbers = (f"{key['task']}{PLOT}{f'-{n}' if n > 1 else ''}.svg" for n in range(1, len(figures) + 2))
+        name = next(name for name in numbers if name not in figures)
+        figures.add(name)
+        yield Figure(name, svg, f"{key['task']} against k")
     facts = {
-        "encoder": f"{key['encoder']}, content `{key['encoder_content']}`, {section.num_layers} layers",
-        "tokenizer": f"`{key['tokenizer']}`",
+        "encoder": f"{key['encoder']}, content {code(key['encoder_content'])}, {section.num_layers} layers",
+        "tokenizer": code(key["tokenizer"]),
         "before k = 0": key["start"] or "nothing: the encoder as it was published",
         "measured with": key["protocol"],
         "numeric path": key["numeric_path"],
-        "metric": f"{key['metric']}, version {key['metric_version']}, in %",
+        "metric": f"{key['metric']}, version {key['metric_version']}{', in %' * section.in_percent}",
         "languages in every run": f"{len(section.languages)}: {' '.join(section.languages)}",
     }
-    if note := find(key["task"]).note:
-        facts["note"] = note
-    if find(key["task"]).kind.name == "embed":
+    if (chance := section.chance(section.languages)) is not None:
+        facts["guessing"] = f"{percent(chance)} % on average over these languages, every answer equally often"
+    if task.note:
+        facts["note"] = task.note
+    if section.kind == "embed":
         facts["ties"] = (
             f"{section.num_ties} of {section.num_examples} nearest neighbours were equally near as another "
             "candidate, over all layers, poolings and directions; the first candidate is taken"
         )
-    text += "".join(f"* {name}: {fact}\n" for name, fact in facts.items()) + "\n"
+    yield Facts(facts)
+    if any(run.collapsed for run in section.runs):
+        yield Text(FOOTNOTE)
     swept: set[tuple[Any, ...]] = set()
-    for view in views(section):
-        text += f"### {_view_title(section, view)}\n\n{_view_note(section, view)}\n\n"
+    for view in shown:
+        yield Heading(3, _view_title(section, view))
+        yield Text(_view_note(section, view))
         if lines := list(incomplete(section, view)):
-            text += "Incomplete:\n\n" + "".join(f"* {line}\n" for line in lines) + "\n"
+            yield Text("Incomplete:")
+            yield _list(lines)
         for one in series(section):
+            yield Text(f"**Training: {one.name}.**")
+            yield by_k(section, one, view)
+            yield by_language(section, one, view)
             swept_key = (one.name, view.pooling, view.direction, view.languages)
-            text += f"**Training: {one.name}.**\n\n"
-            text += (
-                f"Average against k, over subsets and seeds, with Student-t intervals:\n\n{by_k(section, one, view)}\n"
-            )
-            text += f"Every run:\n\n{by_run(section, one, view)}\n"
+            yield Fold("Every run", (by_run(section, one, view),))
             if view.layer is not None and swept_key not in swept:
                 swept.add(swept_key)
-                text += f"Every layer:\n\n{by_layer(section, one, view)}\n"
-            text += "Every language:\n\n" + "\n".join(by_language(section, one, view)) + "\n"
-    if any(run.collapsed for run in section.runs):
-        text += FOOTNOTE + "\n\n"
-    return text
+                yield Fold("Every layer", (by_layer(section, one, view),))
+            yield Fold("Every language of every run", tuple(by_language_and_run(section, one, view)))
 
 
 def _view_title(section: Section, view: View) -> str:
@@ -127,7 +169,7 @@ def _view_title(section: Section, view: View) -> str:
         return "All languages"
     if not view.names:
         return f"Layer {view.layer} of {section.num_layers}"
-    names = ", ".join(f"`{name}`" for name in view.names)
+    names = ", ".join(map(code, view.names))
     return f"Profile{'s' * (len(view.names) > 1)} {names}: layer {view.layer} of {section.num_layers}"
 
 
@@ -138,7 +180,7 @@ def _view_note(section: Section, view: View) -> str:
     if not view.names:
         text += "No profile covers this task: the layer is that of `xtreme-2020`, for reference. "
     if view.scaled:
-        text += "The published layer is scaled to this depth, so this is not the published protocol. "
+        text += "The published layer is scaled to this depth, so this is **not the published protocol**. "
     if view.languages != view.official:
         text += (
             f"The profile averages {len(view.official)} languages; every run of this study has "
@@ -147,31 +189,14 @@ def _view_note(section: Section, view: View) -> str:
     return text.rstrip()
 
 
-def _provenance(store: Store, plan: Mapping[str, Any]) -> str:
-    seconds: defaultdict[str, list[float]] = defaultdict(list)
-    versions: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for id in plan["stages"]:
-        if not store.exists(id):
-            continue
-        record = store.record(id)
-        seconds[record["kind"]].append(record["wall_seconds"])
-        for name, value in _versions(record["environment"]):
-            versions[name][value] += 1
-    lines = [[kind, str(len(times)), f"{sum(times):.1f}"] for kind, times in sorted(seconds.items())]
-    text = "## Where the numbers come from\n\n" + markdown(["stages", "number", "wall time (s)"], lines)
-    lines = [
-        [
-            name,
-            ", ".join(f"{value} ({count})" if len(found) > 1 else value for value, count in sorted(found.items())),
-        ]
-        for name, found in sorted(versions.items())
-    ]
-    return text + "\n" + markdown(["software and machine", "version (stages)"], lines, 2)
-
-
-def _versions(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in environment.items():
-        if isinstance(value, Mapping):
-            yield from _versions(value)
-        elif value not in ("", None):
-            yield name, str(value)
+def _provenance(plan: Mapping[str, Any], entries: Mapping[str, stages.Entry]) -> Iterator[Block]:
+    yield Heading(2, "Where the numbers come from")
+    yield Text("The commands; the folder of data sets, if there is one, goes with `--data`, the store with `--store`:")
+    yield Code(f"{stages.command(plan)}\nxstilts report {plan['study']} --out report")
+    if empty := [name for name, value in plan["parameters"].items() if not value]:
+        yield Text(f"Left at the study's own choice, or empty: {', '.join(map(code, empty))}.")
+    if lines := tuple((name, code(value)) for name, value in plan["parameters"].items()):
+        yield Fold("Parameters", (Table("Parameters", ("parameter", "value"), lines, 2),))
+    yield Text("Every number is a row of `rows.parquet` and `rows.csv`, with what it rests on.")
+    yield from stages.times(entries)
+    yield stages.versions(entries)

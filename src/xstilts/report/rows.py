@@ -223,14 +223,15 @@ def _facts(store: Store, plan: Document, id: str, declaration: Document, record_
     }
 
 
-def training(steps: Chain, task: str) -> dict[str, Any]:
-    """Split a chain into what it starts from, its intermediate stages and the target task's own training."""
+def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
+    """Split a chain into what it starts from, its intermediate stages and, with a scored task, that task's training."""
     ids = [steps.encoder_id, *(id for id, _ in steps.trains)]
     trains = [declaration for _, declaration in steps.trains]
     begin = 0
     while begin < len(trains) and all(map(_is_mlm, trains[begin]["mixture"]["tasks"])):
         begin += 1
-    target = trains[-1] if len(trains) > begin and _is_target(task, trains[-1]["mixture"]["tasks"]) else None
+    own = task is not None and len(trains) > begin and _is_target(task, trains[-1]["mixture"]["tasks"])
+    target = trains[-1] if own else None
     stages = trains[begin : len(trains) - (target is not None)]
     mixtures = [train["mixture"]["tasks"] for train in stages]
     names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]

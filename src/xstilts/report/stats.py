@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xstilts.spec import canonical_json
 from xstilts.tasks import benchmarks, find
+from xstilts.tasks.task import Classify, Miniature
 
-from .rows import Document, chain, leaves, training
+from .rows import Chain, Document, chain, leaves, training
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,11 +45,31 @@ def summarise(values: Sequence[float]) -> Summary:
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return Summary(mean, None, None, 1)
+    half = _quantile(len(values) - 1) * math.sqrt(_squared_error(values))
+    return Summary(mean, mean - half, mean + half, len(values))
+
+
+def wilson(share: float, num_rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share of independent rows (Wilson 1927): one run has no spread over runs."""
+    from scipy.stats import norm
+
+    z = float(norm.ppf((1 + CONFIDENCE) / 2))
+    middle = (share + z * z / (2 * num_rows)) / (1 + z * z / num_rows)
+    half = z * math.sqrt(share * (1 - share) / num_rows + z * z / (4 * num_rows**2)) / (1 + z * z / num_rows)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@functools.cache
+def _quantile(freedom: float) -> float:
     from scipy.stats import t
 
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return Summary(mean, mean - half, mean + half, len(values))
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def _squared_error(values: Sequence[float]) -> float:
+    """The squared standard error of the mean of two values or more."""
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,8 @@ class Section:
         planned: number of models planned, by k, policy, budget, recipe and mlm.
         num_examples: answers scored in all cells together.
         num_ties: those of them that the order of equally near candidates decided.
+        num_candidates: rows measured, by language: for retrieval the number of candidates.
+        miniature: whether anything its numbers rest on, its encoder included, is the embedded miniature.
     """
 
     key: Mapping[str, Any]
@@ -113,6 +137,27 @@ class Section:
     planned: Mapping[tuple[Any, ...], int]
     num_examples: int
     num_ties: int
+    num_candidates: Mapping[str, int]
+    miniature: bool
+
+    @property
+    def kind(self) -> str:
+        """The kind of its task."""
+        return find(self.key["task"]).kind.name
+
+    @property
+    def in_percent(self) -> bool:
+        """Whether a value is a share, which is printed in percent; perplexity is not."""
+        return bool(self.key["metric"] != "perplexity")
+
+    def chance(self, languages: Sequence[str]) -> float | None:
+        """The accuracy of guessing, every answer equally often; ``None`` where that is not the metric."""
+        if self.key["metric"] != "accuracy" or not languages:
+            return None
+        kind = find(self.key["task"]).kind
+        if self.kind == "embed":
+            return benchmarks.average({code: 1 / count for code, count in self.num_candidates.items()}, languages)
+        return 1 / len(kind.labels) if isinstance(kind, Classify) else None
 
     def scores(self, run: Run, where: Where) -> Mapping[str, float]:
         """A run's value by language at a layer, pooling and direction; empty when not measured there."""
@@ -155,7 +200,9 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
     for start, stop in _stages(table):
         facts = {name: table[name][start].as_py() for name in names}
         key = tuple(facts[name] for name in SECTION_KEY)
-        group = groups.setdefault(key, {"facts": facts, "runs": {}, "cells": {}, "contents": {}, "counts": [0, 0]})
+        fresh = {"facts": facts, "runs": {}, "cells": {}, "contents": {}, "sizes": {}, "counts": [0, 0]}
+        group = groups.setdefault(key, fresh)
+        group["sizes"][facts["language"]] = examples[start]
         content = group["contents"].setdefault(facts["language"], facts["data_content"])
         if content != facts["data_content"]:
             raise ValueError(
@@ -176,11 +223,11 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
     found = []
     for key, group in groups.items():
         keyed = dict(zip(SECTION_KEY, key, strict=True)) | {"encoder": group["facts"]["encoder"]}
-        common, planned = _planned(plan, keyed["task"], keyed["split"], keyed["base"])
+        common, planned, miniature = _planned(plan, keyed["task"], keyed["split"], keyed["base"])
         runs = tuple(sorted(group["runs"].values(), key=_order))
-        found.append(
-            Section(keyed, group["facts"]["num_layers"], runs, common, group["cells"], planned, *group["counts"])
-        )
+        layers, cells = group["facts"]["num_layers"], group["cells"]
+        rest = (*group["counts"], group["sizes"], miniature)
+        found.append(Section(keyed, layers, runs, common, cells, planned, *rest))
     return found
 
 
@@ -200,20 +247,40 @@ def _stages(table: pa.Table) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise([*np.flatnonzero(change).tolist(), table.num_rows])
 
 
-def _planned(plan: Document, task: str, split: str, base: str) -> tuple[tuple[str, ...], dict[tuple[Any, ...], int]]:
-    """The languages planned for every model on a base, in the plan's order, and the models by sort."""
+def _planned(
+    plan: Document, task: str, split: str, base: str
+) -> tuple[tuple[str, ...], dict[tuple[Any, ...], int], bool]:
+    """The languages planned for every model on a base, in the plan's order; the models by sort; `Section.miniature`."""
     wanted: dict[str, tuple[Any, dict[str, None]]] = {}
+    miniature = is_miniature(task)
     for _, leaf in leaves(plan):
         if (leaf["task"], leaf["split"]) != (task, split):
             continue
         key = canonical_json(leaf["model"])
         if key not in wanted:
-            wanted[key] = (training(chain(plan, leaf), task), {})
+            steps = chain(plan, leaf)
+            wanted[key] = (training(steps, task), {})
+            miniature = miniature or (wanted[key][0]["base"] == base and any(map(is_miniature, _read(steps))))
         wanted[key][1][leaf["language"]] = None
     models = [(facts, languages) for facts, languages in wanted.values() if facts["base"] == base]
     counts = Counter(tuple(facts[name] for name in _SORT) for facts, _ in models)
     common = (code for code in models[0][1] if all(code in languages for _, languages in models))
-    return tuple(common), counts
+    return tuple(common), counts, miniature
+
+
+def _read(steps: Chain) -> Iterator[str]:
+    """The tasks that a model was made from, the text of a tiny encoder's tokenizer included."""
+    if tiny := steps.encoder.get("tiny"):
+        yield tiny["text"]
+    for _, train in steps.trains:
+        yield from train["mixture"]["tasks"]
+
+
+@functools.cache
+def is_miniature(task: str) -> bool:
+    """Whether a task, or one that it is a union of, has the rows of the embedded miniature."""
+    found = find(task)
+    return any(isinstance(source, Miniature) for source in found.sources) or any(map(is_miniature, found.members))
 
 
 @dataclass(frozen=True)
@@ -345,3 +412,23 @@ def delta(section: Section, run: Run, where: Where, languages: Sequence[str]) ->
         return None
     mean, base = section.mean(run, where, languages), values_at(section, bases, where, languages)
     return None if mean is None or len(base) < section.num_planned_bases else mean - math.fsum(base) / len(base)
+
+
+def change(section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str]) -> Summary:
+    """The mean of `delta` over runs, with Welch's interval of the difference of two means of independent runs.
+
+    A k = 0 that no random choice reaches has no error of its own; one run of a k = 0 that depends on a seed
+    leaves its error unknown, so that there is no interval.
+    """
+    changes = [one for run in runs if (one := delta(section, run, where, languages)) is not None]
+    found, bases = summarise(changes), section.bases
+    if found.mean is None or found.low is None or [(run.seed, run.target_seed) for run in bases] == [(None, None)]:
+        return found
+    if len(bases) < 2:
+        return found._replace(low=None, high=None)
+    own, other = _squared_error(changes), _squared_error(values_at(section, bases, where, languages))
+    if not own + other:
+        return found
+    freedom = (own + other) ** 2 / (own**2 / (len(changes) - 1) + other**2 / (len(bases) - 1))
+    half = _quantile(freedom) * math.sqrt(own + other)
+    return found._replace(low=found.mean - half, high=found.mean + half)

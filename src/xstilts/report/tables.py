@@ -1,11 +1,14 @@
-"""Sections as Markdown tables; percent with one decimal, a dash where there is no number."""
+"""A section's tables; percent with one decimal, a dash where there is no number."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from .stats import Run, Section, Series, View, Where, delta, selected_layers, summarise, values_at
+from xstilts.tasks.languages import language
+
+from .blocks import Cell, Number, Table
+from .stats import Run, Section, Series, Summary, View, Where, change, selected_layers, summarise, values_at, wilson
 
 MISSING = "–"
 MAX_COLUMNS = 8
@@ -15,58 +18,48 @@ FOOTNOTE = (
 )
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, in_percent: bool = True) -> str:
     """A fraction in percent with one decimal, a dash for none."""
-    return MISSING if value is None else f"{100 * value:.1f}"
+    return MISSING if value is None else f"{100 * value if in_percent else value:.1f}"
 
 
-def points(value: float | None) -> str:
+def points(value: float | None, in_percent: bool = True) -> str:
     """A difference of fractions in percentage points with its sign, a dash for none."""
     if value is None:
         return MISSING
-    text = f"{100 * value:+.1f}"
+    text = f"{100 * value if in_percent else value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], num_left: int = 1) -> str:
-    """A Markdown table whose first ``num_left`` columns are text and the others numbers."""
-    rule = [":--"] * num_left + ["--:"] * (len(header) - num_left)
-    table = [header, rule, *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table) + "\n"
-
-
-def by_k(section: Section, series: Series, view: View) -> str:
+def by_k(section: Section, series: Series, view: View) -> Table:
     """Average against k at a view's cell: number of runs, mean, 95 % t interval, difference to k = 0.
 
     The mean is over subsets and seeds, of each run's average over the view's languages. Where a run
     collapsed, mean and interval without it stand beside those of all.
     """
-    groups = series.by_k()
     daggers = any(run.collapsed for run in series.runs)
     header = ["k", "runs", "mean", "95 % interval", "Δ to k = 0"]
     header += ["without †: runs", "mean", "95 % interval", "Δ to k = 0"] if daggers else []
     lines = []
-    for k, runs in groups.items():
-        line = [str(k)]
+    for k, runs in series.by_k().items():
+        line: list[Cell] = [str(k)]
         for collapsed in (True, False)[: 1 + daggers]:
-            found = summarise(values_at(section, runs, view.where, view.languages, collapsed))
-            interval = MISSING if found.low is None else f"{percent(found.low)} to {percent(found.high)}"
-            changes = [
-                change
-                for run in runs
-                if (collapsed or not run.collapsed)
-                and (change := delta(section, run, view.where, view.languages)) is not None
-            ]
+            chosen = [run for run in runs if collapsed or not run.collapsed]
+            found = summarise(values_at(section, chosen, view.where, view.languages))
+            low, high = percent(found.low, section.in_percent), percent(found.high, section.in_percent)
             planned = series.planned(section, k)
-            short = collapsed and found.num_runs < planned
-            count = f"{found.num_runs} of {planned}" if short else str(found.num_runs)
-            change = summarise(changes).mean if k else None
-            line += [count, percent(found.mean), interval, points(change)]
-        lines.append(line)
-    return markdown(header, lines)
+            count = f"{found.num_runs} of {planned}" if collapsed and found.num_runs < planned else str(found.num_runs)
+            line += [count, percent(found.mean, section.in_percent)]
+            line += [MISSING if found.low is None else f"{low} to {high}"]
+            line += [
+                points(change(section, chosen, view.where, view.languages).mean if k else None, section.in_percent)
+            ]
+        lines.append(tuple(line))
+    caption = "Average against k, over subsets and seeds, with Student-t intervals"
+    return Table(caption, tuple(header), tuple(lines))
 
 
-def by_run(section: Section, series: Series, view: View) -> str:
+def by_run(section: Section, series: Series, view: View) -> Table:
     """One line a run: its average at 25, 50 and 75 % of the depth, the last layer and the view's layer.
 
     The last columns are the difference to k = 0 at the view's layer and, where a run has every language of a
@@ -80,17 +73,16 @@ def by_run(section: Section, series: Series, view: View) -> str:
     header += [f"all {len(view.official)} languages"] if whole else []
     lines = []
     for run in series.runs:
-        line = [run.name, str(run.k), _seeds(run)]
-        line += [percent(section.mean(run, view.at(layer), view.languages)) for layer in layers]
-        line += [points(delta(section, run, view.where, view.languages))]
-        line += [percent(section.mean(run, view.where, view.official))] if whole else []
-        lines.append(line)
-    return markdown(header, lines)
+        line: list[Cell] = [run.name, str(run.k), seeds(run)]
+        line += [_number(section, section.mean(run, view.at(layer), view.languages)) for layer in layers]
+        line += [_change(section, change(section, [run], view.where, view.languages))]
+        line += [_number(section, section.mean(run, view.where, view.official))] if whole else []
+        lines.append(tuple(line))
+    return Table("Every run", tuple(header), tuple(lines))
 
 
-def by_layer(section: Section, series: Series, view: View) -> str:
+def by_layer(section: Section, series: Series, view: View) -> Table:
     """Average at every layer: a column for each run, or, for many runs, for the mean of each k."""
-    layers = range(section.num_layers + 1)
     columns: list[tuple[str, list[Run]]] = []
     if len(series.runs) <= MAX_COLUMNS:
         columns = [(_column(series, run), [run]) for run in series.runs]
@@ -99,15 +91,52 @@ def by_layer(section: Section, series: Series, view: View) -> str:
             columns.append((f"k = {k}", list(runs)))
             sound = [run for run in runs if not run.collapsed]
             columns += [(f"k = {k} without †", sound)] if len(sound) < len(runs) else []
-    lines = [
-        [_layer_name(section, view, layer, "")]
-        + [_mean(section, runs, view.at(layer), view.languages) for _, runs in columns]
-        for layer in layers
+    lines: list[tuple[Cell, ...]] = [
+        (
+            _layer_name(section, view, layer, ""),
+            *(_mean(section, runs, view.at(layer), view.languages) for _, runs in columns),
+        )
+        for layer in range(section.num_layers + 1)
     ]
-    return markdown(["layer", *(name for name, _ in columns)], lines)
+    return Table("Every layer", ("layer", *(name for name, _ in columns)), tuple(lines))
 
 
-def by_language(section: Section, series: Series, view: View) -> list[str]:
+def by_language(section: Section, series: Series, view: View) -> Table:
+    """Every language against k at a view's cell: mean over runs and difference to k = 0, with their intervals.
+
+    English, the languages in its script and those in others stand apart, each with their mean; within a script
+    the best at k = 0 is first. Languages beyond the view's come last, as they are in no mean. A single run at
+    k = 0 has an interval over its rows instead of over runs.
+    """
+    groups = series.by_k()
+    over_rows = ("95 % over rows",) if _alone(section, groups) else ()
+    header = [name for k in groups for name in ((f"k = {k}", "Δ") if k else (f"k = {k}", *over_rows))]
+    base = {code: _base(section, view, code) for code in _measured(section, series, view)}
+    parts: dict[str, list[str]] = {}
+    for code in base:
+        same = "same script as English" if language(code).script == language("en").script else "other scripts"
+        part = "not in the mean" if code not in view.languages else "English" if code == "en" else same
+        parts.setdefault(part, []).append(code)
+    lines: list[str | tuple[Cell, ...]] = []
+    for part in ("English", "same script as English", "other scripts", "not in the mean"):
+        codes = parts.get(part, [])
+        codes.sort(key=lambda code: (language(code).script, -base[code], code))
+        lines += [part[0].upper() + part[1:]] if codes and part != "English" else []
+        for code in codes:
+            about = language(code)
+            cells = _against_k(section, series, view, [code])
+            lines.append((f"{about.name} ({code})", about.script, about.family, *cells))
+        if len(codes) > 1 and part != "not in the mean":
+            lines.append((f"**mean of {len(codes)}**", "", "", *_against_k(section, series, view, codes)))
+    if len(view.languages) > 1:
+        cells = _against_k(section, series, view, view.languages)
+        lines.append(f"All {len(view.languages)} languages")
+        lines.append((f"**mean of {len(view.languages)}**", "", "", *cells))
+    caption = "Every language against k: mean over runs, ± half of its 95 % interval, and difference Δ to k = 0"
+    return Table(caption, ("language", "script", "family", *header), tuple(lines), 3)
+
+
+def by_language_and_run(section: Section, series: Series, view: View) -> list[Table]:
     """Every language at a view's cell: a column for each run, in tables of at most eight runs.
 
     Languages beyond the view's are listed below its average.
@@ -117,12 +146,18 @@ def by_language(section: Section, series: Series, view: View) -> list[str]:
         runs = series.runs[start : start + MAX_COLUMNS]
         scores = [section.scores(run, view.where) for run in runs]
         others = dict.fromkeys(code for found in scores for code in found if code not in view.languages)
-        lines = [[code, *(percent(found.get(code)) for found in scores)] for code in view.languages]
+        lines: list[tuple[Cell, ...]] = [
+            (code, *(_number(section, found.get(code)) for found in scores)) for code in view.languages
+        ]
         if view.languages:
-            means = (percent(section.mean(run, view.where, view.languages)) for run in runs)
-            lines.append([f"**mean of {len(view.languages)}**", *(f"**{mean}**" for mean in means)])
-        lines += [[f"{code} (not in the mean)", *(percent(found.get(code)) for found in scores)] for code in others]
-        tables.append(markdown(["language", *(_column(series, run) for run in runs)], lines))
+            means = (section.mean(run, view.where, view.languages) for run in runs)
+            lines.append((f"**mean of {len(view.languages)}**", *(_number(section, mean) for mean in means)))
+        lines += [
+            (f"{code} (not in the mean)", *(_number(section, found.get(code)) for found in scores)) for code in others
+        ]
+        span = f", runs {start + 1} to {start + len(runs)}" if len(series.runs) > MAX_COLUMNS else ""
+        header = ("language", *(_column(series, run) for run in runs))
+        tables.append(Table(f"Every language of every run{span}", header, tuple(lines)))
     return tables
 
 
@@ -132,12 +167,65 @@ def incomplete(section: Section, view: View) -> Iterator[str]:
         found = section.scores(run, view.where)
         lacking = [code for code in view.languages if code not in found]
         if lacking:
-            yield f"{run.name}, seed {_seeds(run)}: no average, since {', '.join(lacking)} is lacking"
+            yield f"{run.name}, seed {seeds(run)}: no average, since {', '.join(lacking)} is lacking"
 
 
-def _mean(section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str]) -> str:
+def seeds(run: Run) -> str:
+    """The intermediate and the target seed of a run, a dash for none."""
+    found = [str(seed) for seed in (run.seed, run.target_seed) if seed is not None]
+    return " then ".join(found) or MISSING
+
+
+def _measured(section: Section, series: Series, view: View) -> list[str]:
+    """A view's languages, then the others that some run has."""
+    others = (code for run in series.runs for code in section.scores(run, view.where))
+    return list(dict.fromkeys([*view.languages, *others]))
+
+
+def _base(section: Section, view: View, code: str) -> float:
+    return summarise(values_at(section, section.bases, view.where, [code])).mean or 0.0
+
+
+def _against_k(section: Section, series: Series, view: View, codes: Sequence[str]) -> Iterator[Cell]:
+    groups = series.by_k()
+    for k, runs in groups.items():
+        found = summarise(values_at(section, runs, view.where, codes))
+        planned = series.planned(section, k)
+        short = f" ({found.num_runs} of {planned})" if found.num_runs < planned else ""
+        yield Number(percent(found.mean, section.in_percent) + _half(section, found) + short, found.mean)
+        if k:
+            yield _change(section, change(section, runs, view.where, codes))
+        elif _alone(section, groups):
+            num_rows = section.num_candidates.get(codes[0])
+            if len(codes) > 1 or found.mean is None or not num_rows:
+                yield MISSING
+            else:
+                yield " to ".join(percent(end) for end in wilson(found.mean, num_rows))
+
+
+def _alone(section: Section, groups: Mapping[int, Sequence[Run]]) -> bool:
+    """Whether k = 0 is one run, scored by the share of its rows that are right."""
+    return len(groups.get(0, ())) == 1 and section.key["metric"] == "accuracy"
+
+
+def _half(section: Section, found: Summary) -> str:
+    if found.mean is None or found.high is None:
+        return ""
+    return f" ± {percent(found.high - found.mean, section.in_percent)}"
+
+
+def _number(section: Section, value: float | None) -> Number:
+    return Number(percent(value, section.in_percent), value)
+
+
+def _change(section: Section, found: Summary) -> Number:
+    better = None if found.mean is None else found.mean if section.in_percent else -found.mean
+    return Number(points(found.mean, section.in_percent) + _half(section, found), better, "change")
+
+
+def _mean(section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str]) -> Number:
     values = values_at(section, runs, where, languages)
-    return percent(math.fsum(values) / len(values) if values else None)
+    return _number(section, math.fsum(values) / len(values) if values else None)
 
 
 def _layer_name(section: Section, view: View, layer: int | None, prefix: str = "layer ") -> str:
@@ -148,11 +236,6 @@ def _layer_name(section: Section, view: View, layer: int | None, prefix: str = "
     return f"{prefix}{layer}" + (f" ({'; '.join(marks)})" if marks else "")
 
 
-def _seeds(run: Run) -> str:
-    seeds = [str(seed) for seed in (run.seed, run.target_seed) if seed is not None]
-    return " then ".join(seeds) or MISSING
-
-
 def _column(series: Series, run: Run) -> str:
     several = len({(other.seed, other.target_seed) for other in series.runs if other.tasks or other.target}) > 1
-    return f"{run.name}, seed {_seeds(run)}" if several and _seeds(run) != MISSING else run.name
+    return f"{run.name}, seed {seeds(run)}" if several and seeds(run) != MISSING else run.name
