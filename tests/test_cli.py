@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,32 +22,25 @@ import pyarrow.parquet
 import pytest
 import typer
 
-from xstilts import cli, tasks
+import xstilts
+from conftest import REPOSITORY
+from program import OWN_VARIABLES, PROGRAM, Call, Ended, content, environment, process, refused
+from xstilts import cli, named, tasks
 from xstilts.store import Store
+from xstilts.studies import STUDIES
 
-PROGRAM = (sys.executable, "-c", "from xstilts.cli import main; main()")
+NOTE = "all data is the embedded miniature: the numbers show the method, not languages"
 STUDY = (
     "scaling",
     "mlm_examples=64",
     "examples=32",
     "k=0..1",
     "tasks=mini-nli",
+    "targets=mini-bitext",
     "languages=de,tr",
     "poolings=mean",
 )  # 2 trainings, 4 measurements
 COMMAND = typer.main.get_command(cli.app)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Ended]
 
 
 @dataclass(frozen=True)
@@ -66,20 +60,6 @@ class Project:
         return Project(Path(shutil.copytree(self.store, folder)), self.cache, self.err)
 
 
-def environment() -> dict[str, str]:
-    """One thread, and no folders from the caller's environment."""
-    mine = {"XSTILTS_STORE", "XSTILTS_DATA", "XSTILTS_CACHE"}
-    return {key: value for key, value in os.environ.items() if key not in mine} | {"OMP_NUM_THREADS": "1"}
-
-
-def process(*words: str, cwd: Path) -> Ended:
-    """Run the program in a process of its own."""
-    done = subprocess.run(
-        [*PROGRAM, *words], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300, check=False
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny study, run once through a worker process."""
@@ -88,42 +68,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     done = process("run", *project.words(), "--device", "cpu", cwd=folder)
     assert done.code == 0, done.err
     return Project(project.store, project.cache, done.err)
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the program in this process, in an empty folder."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    for name in ("XSTILTS_STORE", "XSTILTS_DATA", "XSTILTS_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
-
-    def run(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["xstilts", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, printed.out, printed.err)
-
-    return run
-
-
-def refused(ended: Ended, *parts: str) -> None:
-    """Assert that a command was refused in one clear message on standard error."""
-    assert ended.code == 2, ended
-    assert ended.out == ""
-    assert ended.err.startswith("xstilts: ")
-    assert "Traceback" not in ended.err
-    for part in parts:
-        assert part in ended.err
-
-
-def content(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file below a folder: its bytes and when they were written."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 def leaves_of(project: Project) -> list[str]:
@@ -162,14 +106,74 @@ def test_help_has_an_example_that_the_command_understands(words: tuple[str, ...]
         command = command.commands[word]  # type: ignore[attr-defined]
     command.make_context("example", example[1 + len(words) :])  # raises for an option that does not exist
     given = [word for word in example if re.fullmatch(r"[a-z_]+=.*", word)]
-    assert set(cli._parse(cli._study("scaling")[1], "scaling", given)) == {word.partition("=")[0] for word in given}
+    assert set(named.parse(named.find_study("scaling")[1], "scaling", given)) == {
+        word.partition("=")[0] for word in given
+    }
 
 
-def test_the_program_alone_lists_its_commands(call: Call) -> None:
-    ended = call("--help")
+def test_the_program_alone_lists_its_commands_and_what_holds_for_all(call: Call) -> None:
+    out = call("--help").out
+    listed = out[out.index("\nCommands:") : out.index("Where to start")]
+    assert re.findall(r"^  (\w+) +\S", listed, re.MULTILINE) == [
+        *("studies", "tasks", "fetch", "plan", "run", "status", "report", "rescore", "store")
+    ]
+    assert {words[0] for words in commands()} == set(re.findall(r"^  (\w+)", listed, re.MULTILINE))
+    assert "..." not in listed  # every purpose fits into its line
+    assert "Where to start: xstilts run demo\n" in out
+    assert {*re.findall(r"XSTILTS_\w+", out)} == {*OWN_VARIABLES}
+    assert re.findall(r"^    (\d+) ", out, re.MULTILINE) == ["0", "1", "2", "130"]
+    assert call("store", "--help").out.count("Example: xstilts store export") == 1
+    alone = call()
+    assert (alone.code, alone.out, alone.err) == (2, "", out)
+
+
+def test_version(call: Call) -> None:
+    assert call("--version") == Ended(0, f"xstilts {xstilts.__version__}\n", "")
+
+
+def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made: Project, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "command-line.md").read_text()
     for words in commands():
-        assert f"\n  {words[0]} " in ended.out
-    assert call("nonsense").code == 2
+        assert f"| `xstilts {' '.join(words)}" in page
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == ["0", "1", "2", "130"]
+    assert set(re.findall(r"^\| `(XSTILTS_\w+)` \|", page, re.MULTILINE)) == {*OWN_VARIABLES}
+    rows = re.findall(r"^\| `([\w -]+)` \| (.+) \|$", page[page.index("## JSON documents") :], re.MULTILINE)
+    keys = {command: set(re.findall(r"`(\w+)`", row)) - {"error"} for command, row in rows}
+    keys["status --verify"] |= keys["status"]
+    spoilt = made.copy(tmp_path / "store")
+    first, second, *_ = leaves_of(spoilt)
+    shutil.rmtree(spoilt.store / "stages" / first)
+    (spoilt.store / "stages" / second / "unknown").touch()
+    where, whole = ("--store", str(spoilt.store)), ("--store", str(made.store))
+    documents = {
+        "studies": ("studies",),
+        "studies STUDY": ("studies", "scaling"),
+        "tasks": ("tasks",),
+        "plan": ("plan", *spoilt.words()),
+        "status": ("status", *where),
+        "status --verify": ("status", "--verify", *where),
+        "report": ("report", "scaling", *whole),
+        "rescore": ("rescore", *whole),
+        "store export": ("store", "export", "copy", *whole, "--study", "scaling"),
+        "store import": ("store", "import", str(spoilt.store), "--store", "home"),
+        "run": ("run", *made.words()),
+    }
+    assert set(keys) == {*documents, "fetch"}
+
+    def found(value: Any) -> Iterator[str]:
+        for item in value if isinstance(value, list) else ():
+            yield from found(item)
+        for key, item in value.items() if isinstance(value, dict) else ():
+            yield key
+            if isinstance(item, list) or key not in ("failed", "parameters", "added"):  # whose keys are not ours
+                yield from found(item)
+
+    for command, words in documents.items():
+        ended = call(*words, "--json")
+        assert ended.code == int(command in ("status --verify", "store import")), ended
+        document = json.loads(ended.out)
+        assert json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n" == ended.out
+        assert set(found(document)) == keys[command], command
 
 
 def test_commands_that_need_no_model_load_no_torch(made: Project, tmp_path: Path) -> None:
@@ -211,7 +215,8 @@ def test_plan_of_a_finished_study_says_that_it_is_stored(made: Project, call: Ca
     ended = call("plan", *made.words())
     assert re.search(r"train +2 in all, +2 stored, +0 to run", ended.out)
     assert re.search(r"evaluate +4 in all, +4 stored, +0 to run", ended.out)
-    assert len(ended.out.splitlines()) == 3
+    assert NOTE in ended.out
+    assert len(ended.out.splitlines()) == 4
     assert content(made.store) == before
 
 
@@ -256,7 +261,9 @@ def test_running_again_does_nothing(made: Project, call: Call) -> None:
     before = content(made.store / "stages")
     ended = call("run", *made.words(), "--device", "cpu")
     assert (ended.code, ended.out) == (0, "")
-    assert ended.err == "scaling: 0 stages to run on this machine (cpu), 6 need nothing\n0 done, 6 needed nothing\n"
+    first, *others = ended.err.splitlines()
+    assert first == "scaling: 0 stages to run on this machine (cpu), 6 need nothing"
+    assert others == [NOTE, "0 done, 6 needed nothing"]
     assert content(made.store / "stages") == before
 
 
@@ -322,8 +329,7 @@ def test_report_numbers_equal_the_scores(made: Project, call: Call, tmp_path: Pa
     out = tmp_path / "report"
     ended = call("report", "scaling", "--out", str(out), "--store", str(made.store))
     assert ended.code == 0
-    names = ("rows.parquet", "rows.csv", "report.md", "retrieval-by-k.svg")
-    assert ended.out.split() == [str(out / name) for name in names]
+    assert sorted(ended.out.split()) == sorted(str(path) for path in out.iterdir())
     store = Store.open(made.store, create=False)
     expected = {
         (id, value["layer"], value["pooling"], value["direction"]): value["value"]
@@ -331,7 +337,7 @@ def test_report_numbers_equal_the_scores(made: Project, call: Call, tmp_path: Pa
         for value in store.scores(id)["accuracy-v1"]["values"]
     }
     assert len(expected) == 4 * 3 * 2  # leaves, layers, directions
-    for table in (pyarrow.parquet.read_table(out / names[0]), pyarrow.csv.read_csv(out / names[1])):
+    for table in (pyarrow.parquet.read_table(out / "rows.parquet"), pyarrow.csv.read_csv(out / "rows.csv")):
         rows = table.to_pylist()
         assert len(rows) == len(expected)
         assert {(r["stage"], r["layer"], r["pooling"], r["direction"]): r["value"] for r in rows} == expected
@@ -339,7 +345,8 @@ def test_report_numbers_equal_the_scores(made: Project, call: Call, tmp_path: Pa
     last = {(row["k"], row["language"]): 100 * row["value"] for row in rows if (row["layer"], row["direction"]) == LAST}
     means = [(last[k, "de"] + last[k, "tr"]) / 2 for k in (0, 1)]
     assert re.search(rf"^\| 2 \(last\) \| {means[0]:.1f} \| {means[1]:.1f} \|$", text, re.MULTILINE), text
-    assert (out / "retrieval-by-k.svg").read_text().lstrip().startswith("<?xml")
+    (curve,) = out.glob("*.svg")
+    assert curve.read_text().lstrip().startswith("<?xml")
 
 
 LAST = (2, "en->xx")
@@ -351,7 +358,7 @@ def test_run_writes_the_same_report(made: Project, call: Call) -> None:
     assert call("report", "scaling", "--out", "two", "--store", str(made.store)).code == 0
     one, two = ({name: data for name, (data, _) in content(Path(folder)).items()} for folder in ("one", "two"))
     assert one == two
-    assert len(one) == 4
+    assert {"rows.csv", "rows.parquet", "report.md"} < set(one)
 
 
 def test_rescore_adds_what_is_lacking_and_nothing_else(made: Project, call: Call, tmp_path: Path) -> None:
@@ -395,7 +402,7 @@ def test_a_damaged_stage_is_not_imported(made: Project, call: Call) -> None:
     ended = call("store", "import", "out", "--store", "home")
     assert ended.code == 1
     assert ended.out == "5 added, 0 completed, 0 already there\n"
-    assert ended.err.startswith(f"refused {id}: predictions.parquet: ")
+    assert ended.err.startswith(f"xstilts: refused {id}: predictions.parquet: ")
     assert not Path(f"home/stages/{id}").exists()
 
 
@@ -441,7 +448,7 @@ def test_fetch_of_an_unknown_name_asks_nobody(call: Call, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("run scalin", ("unknown study 'scalin': expected one of scaling", "did you mean 'scaling'?")),
+        ("run scalin", ("unknown study 'scalin': expected one of ", "did you mean 'scaling'?")),
         ("run nowhere.py", ("nowhere.py: expected a Python file with a study function",)),
         ("run scaling encodr=tiny", ("unknown parameter of the study 'scaling' 'encodr'", "did you mean 'encoder'?")),
         ("run scaling k", ("'k': expected NAME=VALUE", "encoder, revision, tasks")),
@@ -449,7 +456,7 @@ def test_fetch_of_an_unknown_name_asks_nobody(call: Call, monkeypatch: pytest.Mo
         ("run scaling k=one", ("k=one: expected whole numbers like 0,2,5 or 0..4",)),
         ("run scaling k=2..1", ("k=2..1: expected whole numbers like 0,2,5 or 0..4",)),
         ("run scaling k=", ("k=: expected one value or more",)),
-        ("run scaling k=3", ("k = 3: expected 0 to 2, the number of tasks",)),
+        ("run scaling k=99", ("k = 99: expected 0 to ", ", the number of tasks")),
         ("run scaling examples=2.5", ("examples=2.5: expected a whole number",)),
         ("run scaling learning_rate=fast", ("learning_rate=fast: expected a number",)),
         ("run scaling learning_rate=nan", ("recipe.learning_rate is nan: expected a number above 0",)),
@@ -459,8 +466,8 @@ def test_fetch_of_an_unknown_name_asks_nobody(call: Call, monkeypatch: pytest.Mo
         ("run scaling precision=float16", ("unknown precision 'float16'", "did you mean 'bfloat16'")),
         ("run scaling poolings=maen", ("unknown pooling 'maen'", "did you mean 'mean'")),
         ("run scaling tasks=mini-nly", ("unknown task 'mini-nly'", "did you mean 'mini-nli'")),
-        ("run scaling target=tatoba", ("'tatoba'", "did you mean 'tatoeba'")),
-        ("run scaling languages=xx", ("unknown language of mini-bitext/test 'xx'", "de, es, fr, ru, tr, zh")),
+        ("run scaling targets=tatoba", ("'tatoba'", "did you mean 'tatoeba'")),
+        ("run scaling languages=xx", ("unknown language of mini-bitext/test 'xx'", ": expected one of ")),
         ("run scaling encoder=ofline", ("unknown encoder 'ofline'", "did you mean 'offline'?")),
         ("run scaling encoder=some/one", ("fetch it with: xstilts fetch some/one@main",)),
         ("run scaling --data nowhere", ("--data nowhere: expected a folder of data sets",)),
@@ -486,8 +493,8 @@ def test_a_refusal_is_one_message_and_writes_nothing(
 def test_wrong_usage_is_a_short_message(words: str, call: Call) -> None:
     ended = call(*words.split())
     assert (ended.code, ended.out) == (2, "")
-    assert "Error: " in ended.err
-    assert "Traceback" not in ended.err
+    assert ended.err.startswith("xstilts: ")
+    assert ended.err.endswith(f"Try 'xstilts {words.split()[0]} --help' for help.\n")
     assert list(Path().iterdir()) == []
 
 
@@ -552,7 +559,7 @@ def study(
     ],
 )
 def test_words_become_values_of_the_parameters_own_types(word: str, value: Any) -> None:
-    ((name, found),) = cli._parse(study, "study", [word]).items()
+    ((name, found),) = named.parse(study, "study", [word]).items()
     assert name == word.partition("=")[0]
     assert found == value
     assert [type(item) for item in (found if isinstance(found, tuple) else [found])] == [
@@ -566,7 +573,336 @@ def test_words_become_values_of_the_parameters_own_types(word: str, value: Any) 
 )
 def test_a_value_that_does_not_fit_is_refused_by_its_name(word: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{word}: ")):
-        cli._parse(study, "study", [word])
+        named.parse(study, "study", [word])
+
+
+def test_a_studys_parameters_are_listed_with_type_default_and_text(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def mine(*, seeds: tuple[int, ...], rate: float = 1e-3, on: bool = False, name: str | None = None):\n"
+        '    """Do it.\n\n    Args:\n        seeds: which\n            seeds.\n        rate: how fast: in a step.\n\n'
+        '    Raises:\n        ValueError: never.\n    """\n    yield\n'
+    )
+    file = str(tmp_path / "mine.py")
+    assert call("studies", file).out.splitlines() == [
+        *("mine: Do it.", "", "seeds  (whole numbers: 0,2,5 or 0..4; needed)", "    which seeds."),
+        *("", "rate  (number; = 0.001)", "    how fast: in a step.", "", "on  (true or false; = false)"),
+        *("", "name  (text; may be left out)"),
+    ]
+    document = json.loads(call("studies", file, "--json").out)
+    assert document["parameters"][0] == {
+        **{"name": "seeds", "type": "whole numbers: 0,2,5 or 0..4", "default": None, "text": "which seeds."}
+    }
+    assert [one["default"] for one in document["parameters"]] == [None, "0.001", "false", ""]
+    refused(call("studies", "scalin"), "did you mean 'scaling'?")
+
+
+def test_what_a_study_file_prints_is_no_part_of_the_answer(call: Call, tmp_path: Path) -> None:
+    text = "print('loaded')\ndef mine(*, k: int = 0):\n    print('asked')\n    yield from ()\n"
+    (tmp_path / "mine.py").write_text(text)
+    ended = call("studies", str(tmp_path / "mine.py"), "--json")
+    assert json.loads(ended.out)["name"] == "mine"
+    assert ended.err == "loaded\n"
+    ended = call("plan", str(tmp_path / "mine.py"), "--json")
+    assert json.loads(ended.out)["error"]["exit_code"] == 2
+    assert ended.err.startswith("loaded\nasked\nxstilts: the study 'mine' asks for nothing")
+
+
+def test_every_built_in_study_is_listed_and_says_what_its_parameters_are(call: Call) -> None:
+    listed = json.loads(call("studies", "--json").out)["studies"]
+    assert [one["name"] for one in listed] == list(STUDIES)
+    assert call("studies").out == "".join(f"{one['name']:12} {one['summary']}\n" for one in listed)
+    for one in listed:
+        document = json.loads(call("studies", one["name"], "--json").out)
+        assert document["summary"] == one["summary"] != ""
+        assert [parameter["name"] for parameter in document["parameters"] if not parameter["text"]] == []
+        defaults = [f"{p['name']}={p['default']}" for p in document["parameters"] if p["default"]]
+        function = STUDIES[one["name"]]
+        declared = named.defaults(function)
+        assert named.parse(function, one["name"], defaults) == {
+            word.partition("=")[0]: declared[word.partition("=")[0]] for word in defaults
+        }
+
+
+# -- JSON and silence ---------------------------------------------------------------------------------------
+
+
+def test_a_run_as_json_is_its_outcome(own: Path, made: Project) -> None:
+    words = ("run", "own.py", "languages=de", "--data", "data", "--cache", str(made.cache), "--device", "cpu", "--json")
+    train = own / "data" / "entails" / "train.jsonl"
+    sound = train.read_text()
+    train.write_text("[]\n")
+    failed = process(*words, "--quiet", "--report", "report", cwd=own)
+    document = json.loads(failed.out)
+    ((id, message),) = document.pop("failed").items()
+    assert failed.err == f"xstilts: {id} failed: {message}\n"
+    assert "train.jsonl:1: expected one JSON object, got a list" in message
+    assert len(document.pop("blocked")) == 2
+    assert document.pop("report")[0] == "report/rows.parquet"
+    assert document == {"study": "own", "store": "store", "exit_code": 1, "done": [], "found": 0, "interrupted": False}
+
+    train.write_text(sound)
+    done = process(*words, "--report", "data/entails/dev.jsonl", cwd=own)
+    assert (done.code, json.loads(done.out)["error"]["exit_code"]) == (2, 2)
+    done = process(*words, cwd=own)
+    assert (done.code, len(json.loads(done.out)["done"])) == (0, 3)
+    assert "3 done, 0 needed nothing" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "STUDY", "--report", "report"),
+        ("report", "scaling", "STORE"),
+        ("rescore", "STORE"),
+        ("store", "export", "copy", "STORE"),
+        ("store", "import", "copy", "STORE"),
+    ],
+    ids=" ".join,
+)
+def test_quiet_prints_nothing_and_with_json_the_document_alone(
+    words: tuple[str, ...], made: Project, call: Call
+) -> None:
+    assert call("store", "export", "copy", "--store", str(made.store), "--quiet") == Ended(0, "", "")
+    there = {"STUDY": made.words(), "STORE": ("--store", str(made.store))}
+    full = [part for word in words for part in there.get(word, (word,))]
+    assert call(*full, "--quiet") == Ended(0, "", "")
+    ended = call(*full, "--quiet", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert isinstance(json.loads(ended.out), dict)
+
+
+def test_fetch_says_what_it_got(call: Call, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "download", lambda task: [Path("one"), Path("two")])
+    monkeypatch.setattr("xstilts.hub.download_encoder", lambda name, revision: Path(name) / revision)
+    words = ("fetch", "xnli", "some/one", "some/other@v1")
+    assert call(*words).out == "xnli: 2 files\nsome/one: some/one/main\nsome/other@v1: some/other/v1\n"
+    assert json.loads(call(*words, "--json").out) == {
+        "fetched": [
+            {"name": "xnli", "files": ["one", "two"]},
+            {"name": "some/one", "folder": "some/one/main"},
+            {"name": "some/other@v1", "folder": "some/other/v1"},
+        ]
+    }
+    assert call(*words, "--quiet") == Ended(0, "", "")
+
+
+# -- what nobody foresaw ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ValueError("what and where"), 2, "what and where"),
+        (OSError(13, "Permission denied", "a/file"), 2, "a/file: Permission denied"),
+        (OSError(28, "No space left on device", "a/file"), 1, "a/file: No space left on device; make room and give"),
+        (ConnectionError("the hub is away"), 1, "the hub is away"),
+        (MemoryError(), 1, "out of memory; fewer workers"),
+        (MemoryError("16 GiB"), 1, "out of memory: 16 GiB; fewer workers"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyError("stages"), 1, "a bug in xstilts: KeyError: 'stages' (test_cli.py:"),
+        (RecursionError("too deep"), 1, "a bug in xstilts: RecursionError: too deep (test_cli.py:"),
+    ],
+)
+def test_every_exception_ends_in_one_message_and_its_exit_code(
+    error: BaseException,
+    code: int,
+    message: str,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def names() -> tuple[str, ...]:
+        raise error
+
+    monkeypatch.setattr(tasks, "names", names)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for words in (("tasks",), ("tasks", "--json")):
+        ended = call(*words)
+        assert ended.code == code
+        assert ended.err.startswith(f"xstilts: {message}")
+        assert ended.err.count("\n") == 1
+        if "--json" in words:
+            expected = {"exit_code": code, "message": ended.err.removeprefix("xstilts: ").rstrip("\n")}
+            assert json.loads(ended.out) == {"error": expected}
+        else:
+            assert ended.out == ""
+        bug = re.search(r"its traceback is in (\S+\.txt): please report it", ended.err)
+        assert bool(bug) == message.startswith("a bug")
+        if bug:
+            text = Path(bug[1]).read_text()
+            assert text.startswith("Traceback (most recent call last):\n")
+            assert text.endswith(f"{type(error).__name__}: {error}\n")
+    monkeypatch.setenv("XSTILTS_TRACEBACK", "1")
+    shown = call("tasks").err
+    assert shown.startswith("Traceback (most recent call last):\n")
+    assert f"\nxstilts: {message}" in shown
+
+
+def test_a_bug_where_no_file_can_be_written(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "names", lambda: {}["x"])
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert "XSTILTS_TRACEBACK=1 shows its traceback" in call("tasks").err
+
+
+@pytest.mark.parametrize("words", [("tasks",), ("tasks", "--json"), ("studies", "scalin", "--json"), ("--help",)])
+def test_a_reader_that_went_away_is_no_error(words: tuple[str, ...], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*PROGRAM, *words],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    if "scalin" in words:
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    else:
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_run_whose_messages_nobody_reads_ends_quietly(made: Project, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*PROGRAM, "run", *made.words()],
+            cwd=tmp_path,
+            env=environment(),
+            stderr=writer,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+# -- completion ---------------------------------------------------------------------------------------------
+
+
+def completed(shell: str, words: str, cwd: Path) -> list[str]:
+    """What a shell would offer for the last of ``words``, by the protocol of its completion script."""
+    listed = words.split(" ")
+    asked = {"bash": {"COMP_WORDS": words, "COMP_CWORD": str(len(listed) - 1)}}.get(
+        shell, {"_TYPER_COMPLETE_ARGS": words}
+    )
+    asked |= {"_XSTILTS_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    script = """
+import sys
+from xstilts.cli import main
+try:
+    main()
+finally:
+    assert not {"torch", "transformers", "numpy", "pyarrow"} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=cwd, env=environment() | asked, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    if shell == "zsh":
+        return [found[1] for line in lines if (found := re.search(r'^(?:.*\(\()?"([^"]+)"', line))]
+    return [line.split("\t")[0] for line in lines if line]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("xstilts resc", ["rescore"]),
+        ("xstilts run ", list(STUDIES)),
+        ("xstilts studies sc", ["scaling"]),
+        ("xstilts run scaling enc", ["encoder=", "encoder=tiny"]),
+        ("xstilts run scaling encoder=tiny num_", ["num_subsets=", "num_threads="]),
+        ("xstilts run scaling encoder=tiny enc", []),
+        ("xstilts run own.py enc", []),
+        ("xstilts run scalin enc", []),
+        ("xstilts plan --dat", ["--data"]),
+        ("xstilts fetch xnl", ["xnli"]),
+        ("xstilts fetch xnli mini-", []),
+        ("xstilts status ", ["scaling"]),
+        ("xstilts report sc", ["scaling"]),
+        ("xstilts rescore --store nowhere ", []),
+        ("xstilts rescore --store store ", ["scaling"]),
+        ("xstilts store im", ["import"]),
+        ("xstilts store export out --study ", ["scaling"]),
+    ],
+)
+def test_completion(words: str, expected: list[str], made: Project) -> None:
+    assert completed("bash", words, made.store.parent) == expected
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_in_other_shells(shell: str, made: Project) -> None:
+    for words, expected in (
+        ("xstilts resc", ["rescore"]),
+        ("xstilts run scaling enc", ["encoder=", "encoder=tiny"]),
+        ("xstilts status ", ["scaling"]),
+        ("xstilts status nothing", []),
+    ):
+        assert completed(shell, words, made.store.parent) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("xstilts run scaling encoder =", []),
+        ("xstilts run scaling encoder = ti", []),
+        ("xstilts run scaling encoder = tiny enc", []),
+        ("xstilts run scaling encoder = tiny k = 0 prec", ["precision=", "precision=float32"]),
+    ],
+)
+def test_completion_of_words_that_bash_splits_at_the_equals_sign(
+    words: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert completed("bash", words, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("bash", "complete -o default -F _xstilts_completion xstilts"),
+        ("zsh", "compdef _xstilts_completion xstilts"),
+        ("fish", "complete --command xstilts --no-files"),
+    ],
+)
+def test_the_completion_script_of_every_shell(shell: str, line: str, tmp_path: Path) -> None:
+    def script(**variables: str) -> str:
+        done = process(*variables.pop("words", "").split(), cwd=tmp_path, **variables)
+        assert (done.code, done.err) == (0, "")
+        return done.out
+
+    assert line in script(_XSTILTS_COMPLETE=f"source_{shell}")
+    chosen = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": str(tmp_path)}
+    shown = script(words=f"--show-completion {shell}", **chosen)
+    assert line in shown
+    assert f"{shell} completion installed in {tmp_path}" in script(words=f"--install-completion {shell}", **chosen)
+    installed = [path.read_text() for path in tmp_path.rglob("*xstilts*") if path.is_file()]
+    assert [text.strip() for text in installed] == [shown.strip()]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not here")
+def test_bash_itself_completes(tmp_path: Path) -> None:
+    program = tmp_path / "xstilts"
+    program.write_text(f"#!{sys.executable}\n{PROGRAM[2]}\n")
+    program.chmod(0o755)
+    script = f"""
+export PATH={tmp_path}:$PATH
+eval "$(_XSTILTS_COMPLETE=source_bash xstilts)"
+COMP_WORDS=(xstilts run scaling see); COMP_CWORD=3
+_xstilts_completion xstilts
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["seeds=", "seeds=0"], done
 
 
 # -- a study of one's own -----------------------------------------------------------------------------------
@@ -635,7 +971,7 @@ def test_a_study_of_ones_own_with_a_task_of_ones_own(own: Path, made: Project) -
     assert "train.jsonl:2: expected a label among yes, no, got 'nope'" in ended.err
     assert "0 done, 0 needed nothing, 1 FAILED, 3 blocked by them" in ended.err
     assert "Traceback" not in ended.err
-    (id, log), *others = re.findall(r"^xstilts: (train-\w+) failed: ValueError: .*; log: (\S+)$", ended.err, re.M)
+    (id, log), *others = re.findall(r"^xstilts: (train-\w+) failed: .*; log: (\S+)$", ended.err, re.M)
     assert others == []
     assert "Traceback" in (own / log).read_text()
     status = process("status", "own.py", cwd=own)
@@ -647,7 +983,7 @@ def test_a_study_of_ones_own_with_a_task_of_ones_own(own: Path, made: Project) -
     assert "6 done, 0 needed nothing" in ended.err
     store = Store.open(own / "store", create=False)
     plan = store.plan("own")
-    assert plan["parameters"] == {"languages": "de,fr", "learning_rate": "0.001", "untrained": "True"}
+    assert plan["parameters"] == {"languages": "de,fr", "learning_rate": "0.001", "untrained": "true"}
     (trained,) = store.records("train")
     assert trained["result"]["tasks"]["entails"]["examples"] == 64
     measured = [id for id in plan["leaves"] if store.record(id)["declaration"]["task"] == "entails"]
@@ -686,7 +1022,8 @@ def test_a_mistake_in_a_study_file(text: str, words: tuple[str, ...], parts: tup
 
 def test_a_study_function_by_name(made: Project, tmp_path: Path) -> None:
     text = (
-        "from xstilts.studies.scaling import scaling\n\ndef small():\n    yield from scaling(k=(0,), languages=('de',))"
+        "from xstilts.studies.scaling import scaling\n\ndef small():\n"
+        "    yield from scaling(k=(0,), languages=('de',), targets=('mini-bitext',))"
     )
     (tmp_path / "own.py").write_text(text + "\n\ndef large():\n    yield from scaling()\n")
     ended = process("plan", "own.py:small", "--cache", str(made.cache), cwd=tmp_path)
@@ -698,7 +1035,7 @@ def test_a_study_function_by_name(made: Project, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_goes_on(made: Project, tmp_path: Path) -> None:
-    study = ("scaling", "mlm_examples=960", "k=0", "languages=de", "poolings=mean")
+    study = ("scaling", "mlm_examples=960", "k=0", "targets=mini-bitext", "languages=de", "poolings=mean")
     words = ("run", *study, "--device", "cpu", "--store", "store", "--cache", str(made.cache))
     driver = subprocess.Popen(
         [*PROGRAM, *words, "--checkpoint-seconds", "0"],

@@ -1,81 +1,140 @@
-"""The command line: tasks | plan | run | status | report | rescore | fetch | store."""
+"""The command line: studies | tasks | fetch | plan | run | status | report | rescore | store."""
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import os
-import re
 import sys
-import types
 import typing
-from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from . import __version__, ending
+from .ending import Answer
+from .options import (
+    DEFAULT_STORE,
+    CacheOption,
+    DataOption,
+    JsonOption,
+    Parameters,
+    QuietOption,
+    StoredStudy,
+    StoreOption,
+    StudyArgument,
+    cache_folder,
+    check_data,
+    check_folder,
+    check_tasks,
+    devices_of,
+    fetchable_like,
+    plan_of,
+    plans_like,
+    stored_name,
+    studies_like,
+)
 from .spec import one_of
 
 if typing.TYPE_CHECKING:
     from .store import Store
-    from .study import Plan, Sources
 
-DEFAULT_STORE = Path("store")
+_MAX_SHOWN = 20
+
+_EPILOG = """
+Where to start: xstilts run demo
+
+\b
+Environment variables:
+  XSTILTS_STORE      folder of finished stages, as --store
+  XSTILTS_DATA       folder of data sets, as --data
+  XSTILTS_CACHE      folder of what can be made again, as --cache
+  XSTILTS_TRACEBACK  1 prints the traceback of every error
+  NO_COLOR           plain lines without escape codes
+
+\b
+Exit codes:
+  0    done
+  1    a stage, a check or a download failed
+  2    refused before anything ran
+  130  stopped by Ctrl-C
+"""
 
 app = typer.Typer(
     name="xstilts",
     help="Train multilingual encoders on English intermediate tasks and score them zero-shot.",
+    epilog=_EPILOG,
+    result_callback=ending.printed,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-store_app = typer.Typer(help="Move finished stages between stores.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(store_app, name="store")
-
-StudyArgument = Annotated[
-    str,
-    typer.Argument(help="A built-in study, or a Python file with a study function (FILE.py or FILE.py:FUNCTION)."),
-]
-StoredStudy = Annotated[
-    str | None,
-    typer.Argument(help="A study that was run, by its name or its Python file; all of them when left out."),
-]
-Parameters = Annotated[
-    list[str] | None,
-    typer.Argument(help="The study's parameters as NAME=VALUE; lists as a,b,c; whole numbers also as 0..4."),
-]
-StoreOption = Annotated[Path, typer.Option("--store", help="Folder of finished stages.", envvar="XSTILTS_STORE")]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder of data sets in their release formats.", envvar="XSTILTS_DATA"),
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option("--cache", help="Folder for tokenised data, hashes and converted encoders.", envvar="XSTILTS_CACHE"),
-]
+store_app = typer.Typer(
+    help="Move finished stages between stores.\n\nExample: xstilts store export results",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 def main() -> None:
-    """Run the command line; a refused input is one message on standard error and exit code 2."""
-    try:
-        app()
-    except (ValueError, OSError) as error:
-        print(f"xstilts: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Run the command line; whatever ends it early is one message on standard error, see `ending`."""
+    sys.exit(ending.guarded(lambda: app(prog_name="xstilts", standalone_mode=False), as_json="--json" in sys.argv))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"xstilts {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@app.command("studies")
+def studies_command(
+    study: Annotated[
+        str | None,
+        typer.Argument(help="One study, by its name or its Python file: its parameters.", autocompletion=studies_like),
+    ] = None,
+    as_json: JsonOption = False,
+) -> Answer:
+    """List the built-in studies, or a study's parameters.
+
+    Example: xstilts studies scaling
+    """
+    from .named import described, find_study, in_words, summary
+    from .studies import STUDIES
+
+    if study is None:
+        found = {name: summary(function) for name, function in STUDIES.items()}
+        if as_json:
+            return ending.document({"studies": [{"name": name, "summary": line} for name, line in found.items()]})
+        return ending.text([f"{name:12} {line}" for name, line in found.items()])
+    name, function = find_study(study)
+    if as_json:
+        listed = [vars(parameter) for parameter in described(function)]
+        return ending.document({"name": name, "summary": summary(function), "parameters": listed})
+    return ending.text(in_words(name, function))
 
 
 @app.command("tasks")
-def tasks_command(data: DataOption = None) -> None:
-    """List the declared tasks, and whether their rows are on this machine.
+def tasks_command(data: DataOption = None, as_json: JsonOption = False) -> Answer:
+    """List the data sets and which are on this machine.
 
     Example: xstilts tasks --data ~/benchmarks
     """
     from . import tasks
 
-    _checked_data(data)
-    print(f"{'name':22} {'kind':9} {'rows':>8} {'languages':>9}  here  licence")
+    check_data(data)
+    found = []
     for name in tasks.names():
         task = tasks.find(name)
         splits = list(task.splits)
@@ -83,8 +142,65 @@ def tasks_command(data: DataOption = None) -> None:
             any(tasks.available(task, split, code, data) for code in task.languages_of(split)) for split in splits
         ]
         here = "yes" if all(present) else "part" if any(present) else "no"
-        size = f"{task.official_size:,}" if task.official_size else "-"
-        print(f"{name:22} {task.kind.name:9} {size:>8} {len(task.languages):>9}  {here:4}  {task.licence}")
+        facts: dict[str, Any] = {"name": name, "kind": task.kind.name, "official_size": task.official_size}
+        facts |= {"languages": list(task.languages), "splits": splits, "metric": task.metric}
+        found.append({**facts, "here": here, "licence": task.licence})
+    if as_json:
+        return ending.document({"tasks": found})
+    lines = [f"{'name':22} {'kind':9} {'rows':>8} {'languages':>9}  here  licence"]
+    for one in found:
+        size = f"{one['official_size']:,}" if one["official_size"] else "-"
+        num_languages = len(one["languages"])
+        lines.append(
+            f"{one['name']:22} {one['kind']:9} {size:>8} {num_languages:>9}  {one['here']:4}  {one['licence']}"
+        )
+    return ending.text(lines)
+
+
+@app.command("fetch")
+def fetch_command(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Tasks, or encoders as HUB/NAME or HUB/NAME@REVISION.", autocompletion=fetchable_like),
+    ],
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Download data sets and encoders from the hub.
+
+    It is the only command that uses the network.
+
+    Example: xstilts fetch xnli FacebookAI/xlm-roberta-base
+    """
+    from . import tasks
+
+    for name in names:  # all of them, before the first download
+        if "/" not in name:
+            tasks.find(name)
+    if quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        os.environ["HF_HUB_VERBOSITY"] = "error"
+    fetched: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            if "/" in name:
+                from .hub import download_encoder
+
+                repository, _, revision = name.partition("@")
+                fetched.append({"name": name, "folder": str(download_encoder(repository, revision or "main"))})
+            else:
+                fetched.append({"name": name, "files": list(map(str, tasks.download(tasks.find(name))))})
+        except ValueError:
+            raise
+        except Exception as error:  # of the hub's client and of the network below it
+            raise ConnectionError(
+                f"{name} cannot be fetched: {' '.join(ending.said(error).split()).rstrip('.')}; "
+                "check the name and the network; what came before stays in the cache"
+            ) from error
+    if as_json:
+        return ending.document({"fetched": fetched})
+    lines = [f"{one['name']}: {one.get('folder') or str(len(one['files'])) + ' files'}" for one in fetched]
+    return ending.text([] if quiet else lines)
 
 
 @app.command("plan")
@@ -95,42 +211,49 @@ def plan_command(
     data: DataOption = None,
     cache: CacheOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Name every stage, not only the first few.")] = False,
-) -> None:
-    """Print what a study would run, what is stored already, and why each stage runs.
+    as_json: JsonOption = False,
+) -> Answer:
+    """Print what a study would run, and why.
+
+    What is stored already is not run again.
 
     Example: xstilts plan scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
     """
     from .store import Store
     from .study import explain, label
 
-    found = _plan(study, parameters, data, cache)
+    found = plan_of(study, parameters, data, cache)
     opened = Store.open(store, create=False) if (store / "format.json").is_file() else None
     todo = found.todo(opened.exists, opened.usable) if opened else dict.fromkeys(found.stages, "run")
-    kinds: dict[str, list[str]] = {}
-    for id, stage in found.stages.items():
-        kinds.setdefault(stage.kind, []).append(id)
-    print(f"{found.study}: {len(found.stages)} stages for {len(found.leaves)} leaves")
-    for kind, ids in kinds.items():
-        stored = sum(bool(opened and opened.exists(id)) for id in ids)
-        print(f"  {kind:9} {len(ids):5} in all, {stored:5} stored, {sum(id in todo for id in ids):5} to run")
+    stored = {id: bool(opened and opened.exists(id)) for id in found.stages}
     declarations = {record["id"]: record["declaration"] for record in opened.records()} if opened and todo else {}
-    shown = 0
-    for id, what in todo.items():
-        stage = found.stages[id]
-        above = next((other.id for other in stage.inputs if other.id in todo), None)
-        if above is not None and not verbose:
-            continue
-        shown += 1
-        if shown > 20 and not verbose:
-            print(f"  ... and more; --verbose names all {len(todo)}")
-            break
-        if what == "remake":
-            why = "its weights were dropped and are needed again"
-        elif above is not None:
-            why = f"its input {above} runs"
-        else:
-            why = explain(stage, declarations)
-        print(f"  {id}  {label(stage)}: {why}")
+    above = {id: next((o.id for o in found.stages[id].inputs if o.id in todo), None) for id in todo}
+
+    def why(id: str) -> str:
+        if todo[id] == "remake":
+            return "its weights were dropped and are needed again"
+        return f"its input {above[id]} runs" if above[id] else explain(found.stages[id], declarations)
+
+    if as_json:
+        stages = [
+            {"id": id, "kind": stage.kind, "label": label(stage), "stored": stored[id]}
+            | {"todo": todo.get(id), "why": why(id) if id in todo else None}
+            for id, stage in found.stages.items()
+        ]
+        facts = {"study": found.study, "parameters": dict(found.parameters), "leaves": list(found.leaves)}
+        return ending.document({**facts, "stages": stages})
+    lines = [f"{found.study}: {len(found.stages)} stages for {len(found.leaves)} leaves"]
+    lines += [found.note] if found.note else []
+    for kind in dict.fromkeys(stage.kind for stage in found.stages.values()):
+        ids = [id for id, stage in found.stages.items() if stage.kind == kind]
+        num_stored, num_todo = sum(stored[id] for id in ids), sum(id in todo for id in ids)
+        lines.append(f"  {kind:9} {len(ids):5} in all, {num_stored:5} stored, {num_todo:5} to run")
+    shown = [id for id in todo if verbose or above[id] is None]
+    num_shown = len(shown) if verbose else _MAX_SHOWN
+    lines += [f"  {id}  {label(found.stages[id])}: {why(id)}" for id in shown[:num_shown]]
+    if len(shown) > num_shown:
+        lines.append(f"  ... and more; --verbose names all {len(todo)}")
+    return ending.text(lines)
 
 
 @app.command("run")
@@ -145,40 +268,54 @@ def run_command(
     ] = "auto",
     keep: Annotated[str, typer.Option(help="Weights to keep: all, or none once nothing reads them.")] = "all",
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Least time between two checkpoints of a training; 0 is every step.")
+        float, typer.Option(min=0, help="Least time between two checkpoints of a training; 0 is every step.")
     ] = 120.0,
     report: Annotated[Path | None, typer.Option(help="Write the report here when the study is done.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
-) -> None:
-    """Run a study; what is done already is not done again, and a stopped run goes on where it was.
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Run a study.
+
+    What is done already is not done again, and a stopped run goes on where it was.
 
     Exit codes: 0 every measurement exists, 1 a stage failed, 2 refused before anything ran, 130 stopped by Ctrl-C.
 
     Example: xstilts run scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
     """
+    from .named import study_file
     from .progress import view_for
     from .run import KEEP, Settings, run
     from .store import Store
 
     one_of("--keep", keep, KEEP)
-    found = _plan(study, parameters, data, cache)
+    check_folder("--report", report)
+    found = plan_of(study, parameters, data, cache)
     settings = Settings(
         data_dir=data,
-        cache_dir=_cache(cache),
-        devices=_devices(device, found),
+        cache_dir=cache_folder(cache),
+        devices=devices_of(device, found),
         checkpoint_seconds=checkpoint_seconds,
         keep=keep,
-        study_file=_study_file(study),
+        study_file=study_file(study),
     )
     opened = Store.open(store)
     opened.write_plan(found.study, found.document())
     outcome = run(found, opened, settings, view_for(sys.stderr, quiet=quiet))
+    facts: dict[str, Any] = {"study": found.study, "store": str(store), "exit_code": outcome.exit_code}
+    facts |= {"done": outcome.done, "found": outcome.found, "failed": outcome.failed, "blocked": outcome.blocked}
+    facts |= {"interrupted": outcome.interrupted, "report": []}
     for id, what in outcome.failed.items():
-        print(f"xstilts: {id} failed: {what}", file=sys.stderr)
+        ending.complain(f"{id} failed: {what}")
     if report is not None and not outcome.interrupted:
-        _report(opened, found.study, report, quiet=quiet)
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+        try:
+            facts["report"] = _report(opened, found.study, report)
+        except (ValueError, OSError) as error:  # what ran stays: this is no refusal
+            message = f"no report: {ending.said(error)}"
+            ending.complain(message)
+            facts |= {"exit_code": ending.FAILED, "error": {"exit_code": ending.FAILED, "message": message}}
+    if as_json:
+        return ending.document(facts, facts["exit_code"])
+    return ending.text([] if quiet else facts["report"], facts["exit_code"])
 
 
 @app.command("status")
@@ -186,50 +323,83 @@ def status_command(
     study: StoredStudy = None,
     store: StoreOption = DEFAULT_STORE,
     verify: Annotated[bool, typer.Option("--verify", help="Check every byte against its checksum.")] = False,
-) -> None:
-    """Say what is done, running and failed; with --verify, exit with 1 and name the stage if any byte changed.
+    as_json: JsonOption = False,
+) -> Answer:
+    """Say what is done, running and failed.
+
+    With --verify, exit with 1 and name the stage if any byte changed.
 
     Example: xstilts status scaling --verify
     """
     from .store import Store
 
     opened = Store.open(store, create=False)
-    for name in [_name(study)] if study else opened.plans():
+    studies: list[dict[str, Any]] = []
+    for name in [stored_name(study)] if study else opened.plans():
         stages = opened.plan(name)["stages"]
-        missing = [id for id in stages if not opened.exists(id)]
-        print(f"{name}: {len(stages) - len(missing)} of {len(stages)} stages done")
-        for id in missing:
-            if opened.is_claimed(id):
-                print(f"  running {id}  {stages[id]['label']}: {opened.holder(id)}")
-            elif failures := opened.failures(id):
-                print(f"  failed  {id}  {stages[id]['label']}: {failures[-1]}")
+        missing = [
+            dict(zip(("id", "label", "state", "note"), (id, stages[id]["label"], *_state(opened, id)), strict=True))
+            for id in stages
+            if not opened.exists(id)
+        ]
+        studies.append({"name": name, "stages": len(stages), "done": len(stages) - len(missing), "missing": missing})
+    problems = opened.verify() if verify else []
+    code = ending.FAILED if problems else 0
+    if as_json:
+        facts: dict[str, Any] = {"store": str(store), "studies": studies}
+        if verify:
+            facts |= {"verified": len(opened.ids()), "problems": [vars(problem) for problem in problems]}
+        return ending.document(facts, code)
+    lines = [] if studies else [f"no study was run in {store} yet"]
+    for one in studies:
+        lines.append(f"{one['name']}: {one['done']} of {one['stages']} stages done")
+        found = (stage for stage in one["missing"] if stage["state"] != "waiting")
+        lines += [f"  {stage['state']:7} {stage['id']}  {stage['label']}: {stage['note']}" for stage in found]
+    lines += map(str, problems)
     if verify:
-        problems = opened.verify()
-        for problem in problems:
-            print(problem)
-        print(f"verified {len(opened.ids())} stages: " + (f"{len(problems)} problems" if problems else "all intact"))
-        if problems:
-            raise typer.Exit(1)
+        found_out = f"{len(problems)} problems" if problems else "all intact"
+        lines.append(f"verified {len(opened.ids())} stages: {found_out}")
+    if problems:
+        lines.append(f"move a damaged stage's folder out of {opened.root / 'stages'}: the next run makes it again")
+    return ending.text(lines, code)
 
 
 @app.command("report")
 def report_command(
-    study: Annotated[str, typer.Argument(help="A study that was run, by its name or its Python file.")],
+    study: Annotated[
+        str, typer.Argument(help="A study that was run, by its name or its Python file.", autocompletion=plans_like)
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("report"),
     store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Write rows (Parquet, CSV), tables (Markdown) and the curve of retrieval against k (SVG).
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Write a study's rows, tables and curves.
+
+    Rows are Parquet and CSV, tables Markdown, curves SVG.
 
     Example: xstilts report scaling --out report
     """
     from .store import Store
 
-    _report(Store.open(store, create=False), _name(study), out, quiet=False)
+    check_folder("--out", out)
+    name = stored_name(study)
+    files = _report(Store.open(store, create=False), name, out)
+    if as_json:
+        return ending.document({"study": name, "files": files})
+    return ending.text([] if quiet else files)
 
 
 @app.command("rescore")
-def rescore_command(study: StoredStudy = None, store: StoreOption = DEFAULT_STORE) -> None:
-    """Score every stored measurement with the present metrics; predictions are read, nothing is run again.
+def rescore_command(
+    study: StoredStudy = None,
+    store: StoreOption = DEFAULT_STORE,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Score stored predictions with the present metrics.
+
+    Nothing is run again; scores that exist stay.
 
     Example: xstilts rescore --store store
     """
@@ -237,45 +407,28 @@ def rescore_command(study: StoredStudy = None, store: StoreOption = DEFAULT_STOR
     from .store import Store
 
     opened = Store.open(store, create=False)
-    wanted = [id for id in opened.plan(_name(study))["stages"] if opened.exists(id)] if study else opened.ids()
+    if study:
+        check_tasks(opened, name := stored_name(study))
+    wanted = [id for id in opened.plan(name)["stages"] if opened.exists(id)] if study else opened.ids()
     measurements = [id for id in wanted if opened.record(id)["kind"] == "evaluate"]
     added = rescore(opened, measurements)
-    print(f"{len(measurements)} measurements, {sum(map(len, added.values()))} new scores")
-
-
-@app.command("fetch")
-def fetch_command(
-    names: Annotated[list[str], typer.Argument(help="Tasks, or encoders as HUB/NAME or HUB/NAME@REVISION.")],
-) -> None:
-    """Download tasks and encoders from the Hugging Face hub; the only command that uses the network.
-
-    Example: xstilts fetch xnli FacebookAI/xlm-roberta-base
-    """
-    from . import tasks
-
-    for name in names:  # all of them, before the first download
-        if "/" not in name:
-            tasks.find(name)
-    for name in names:
-        if "/" in name:
-            from .hub import download_encoder
-
-            repository, _, revision = name.partition("@")
-            print(f"{name}: {download_encoder(repository, revision or 'main')}")
-        else:
-            files = tasks.download(tasks.find(name))
-            print(f"{name}: {len(files)} files")
+    if as_json:
+        return ending.document({"measurements": len(measurements), "added": added})
+    line = f"{len(measurements)} measurements, {sum(map(len, added.values()))} new scores"
+    return ending.text([] if quiet else [line])
 
 
 @store_app.command("export")
 def export_command(
     target: Annotated[Path, typer.Argument(help="Folder to write; a store of its own.")],
-    study: Annotated[str | None, typer.Option(help="Only the stages of this study.")] = None,
+    study: Annotated[str | None, typer.Option(help="Only the stages of this study.", autocompletion=plans_like)] = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="With weights; records and predictions only otherwise.")
     ] = False,
     store: StoreOption = DEFAULT_STORE,
-) -> None:
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
     """Copy finished stages out of a store, with their plans.
 
     Example: xstilts store export /mnt/share/results --study scaling
@@ -289,15 +442,21 @@ def export_command(
     other = Store.open(target)
     for name in plans:
         other.write_plan(name, opened.plan(name))
-    print(f"{count} stages exported to {target}")
+    if as_json:
+        return ending.document({"target": str(target), "stages": count, "studies": plans})
+    return ending.text([] if quiet else [f"{count} stages exported to {target}"])
 
 
 @store_app.command("import")
 def import_command(
     source: Annotated[Path, typer.Argument(help="A folder that `store export` wrote.")],
     store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Take finished stages into a store; each is verified, nothing is overwritten.
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Take finished stages into a store.
+
+    Each is verified, nothing is overwritten; a damaged one is refused, with exit code 1.
 
     Example: xstilts store import /mnt/share/results
     """
@@ -310,151 +469,29 @@ def import_command(
     for name in other.plans():
         if name not in known:
             opened.write_plan(name, other.plan(name))
-    print(f"{len(taken.added)} added, {len(taken.completed)} completed, {len(taken.already)} already there")
     for problem in taken.refused:
-        print(f"refused {problem}", file=sys.stderr)
-    if taken.refused:
-        raise typer.Exit(1)
+        ending.complain(f"refused {problem}")
+    code = ending.FAILED if taken.refused else 0
+    if as_json:
+        facts = {key: list(getattr(taken, key)) for key in ("added", "completed", "already")}
+        return ending.document({**facts, "refused": [vars(problem) for problem in taken.refused]}, code)
+    line = f"{len(taken.added)} added, {len(taken.completed)} completed, {len(taken.already)} already there"
+    return ending.text([] if quiet else [line], code)
 
 
-def _report(store: Store, study: str, folder: Path, *, quiet: bool) -> None:
+app.add_typer(store_app, name="store")
+
+
+def _state(store: Store, id: str) -> tuple[str, str]:
+    """Whether a stage that is not done is running, failed or waiting, and by whom or where its log is."""
+    if store.is_claimed(id):
+        return "running", store.holder(id)
+    failures = store.failures(id)
+    return ("failed", str(failures[-1])) if failures else ("waiting", "")
+
+
+def _report(store: Store, study: str, folder: Path) -> list[str]:
     from . import report
 
-    for path in report.write(store, study, folder):
-        if not quiet:
-            print(path)
-
-
-def _cache(given: Path | None) -> Path:
-    return given or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xstilts"
-
-
-def _checked_data(data: Path | None) -> None:
-    if data is not None and not data.is_dir():
-        raise ValueError(f"--data {data}: expected a folder of data sets")
-
-
-def _study_file(study: str) -> Path | None:
-    path = study.partition(":")[0]
-    return Path(path) if path.endswith(".py") else None
-
-
-def _study(study: str) -> tuple[str, Callable[..., Any]]:
-    """The name and the function of a study; a user's file is imported, with the tasks it declares."""
-    from .run import load_study_file
-    from .studies import STUDIES
-
-    path = _study_file(study)
-    if path is None:
-        one_of("study", study, STUDIES)
-        return study, STUDIES[study]
-    module = load_study_file(path)
-    functions = {
-        name: function
-        for name, function in vars(module).items()
-        if inspect.isgeneratorfunction(function) and function.__module__ == module.__name__ and name[0] != "_"
-    }
-    wanted = study.partition(":")[2] or (next(iter(functions)) if len(functions) == 1 else path.stem)
-    one_of(f"study function of {path}", wanted, functions)
-    return wanted, functions[wanted]
-
-
-def _name(study: str) -> str:
-    """The name under which a study's plan is stored."""
-    return _study(study)[0] if _study_file(study) else study
-
-
-def _plan(study: str, given: list[str] | None, data: Path | None, cache: Path | None) -> Plan:
-    from .study import Sources, make_plan
-
-    _checked_data(data)
-    name, function = _study(study)
-    values = _parse(function, name, given or [])
-    sources: Sources = Sources(data, _cache(cache))
-    defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
-    parameters = {key: _spell(value) for key, value in (defaults | values).items()}
-    return make_plan(name, function(**values), sources, parameters)
-
-
-def _parse(function: Callable[..., Any], name: str, given: list[str]) -> dict[str, Any]:
-    """NAME=VALUE words as the study function's own types.
-
-    Raises:
-        ValueError: for a word without ``=``, an unknown parameter (with the near names), a value that does not fit,
-            or a parameter without a default that is not given.
-    """
-    hints = typing.get_type_hints(function)
-    declared = inspect.signature(function).parameters
-    known = list(declared)
-    values: dict[str, Any] = {}
-    for word in given:
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise ValueError(
-                f"{word!r}: expected NAME=VALUE with a parameter of the study {name!r}: {', '.join(known)}"
-            )
-        one_of(f"parameter of the study {name!r}", key, known)
-        if key in values:
-            raise ValueError(f"the parameter {key!r} is given twice")
-        try:
-            values[key] = _value(text, hints.get(key, str))
-        except ValueError as error:
-            raise ValueError(f"{key}={text}: {error}") from None
-    if lacking := [key for key in known if declared[key].default is inspect.Parameter.empty and key not in values]:
-        raise ValueError(f"the study {name!r} needs a value for {', '.join(lacking)}: expected NAME=VALUE for each")
-    return values
-
-
-def _value(text: str, hint: Any) -> Any:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        words = [word for word in text.split(",") if word]
-        if not words:
-            raise ValueError("expected one value or more, separated by commas")
-        if inner is int:
-            return tuple(number for word in words for number in _numbers(word))
-        return tuple(_value(word, inner) for word in words)
-    if hint is bool:
-        one_of("value", text, ("true", "false"))
-        return text == "true"
-    if hint in (int, float):
-        try:
-            return hint(text)
-        except ValueError:
-            raise ValueError(f"expected a {'whole ' if hint is int else ''}number") from None
-    return text
-
-
-def _numbers(word: str) -> list[int]:
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", word)
-    if span and int(span[1]) <= int(span[2]):
-        return list(range(int(span[1]), int(span[2]) + 1))
-    if not re.fullmatch(r"-?\d+", word):
-        raise ValueError("expected whole numbers like 0,2,5 or 0..4")
-    return [int(word)]
-
-
-def _spell(value: Any) -> str:
-    return "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _devices(given: str, plan: Plan) -> tuple[str, ...]:
-    """One entry for each worker: every GPU, or as many CPU workers as cores allow for the stages' threads."""
-    if given != "auto":
-        names = tuple(name.strip() for name in given.split(","))
-        for name in names:
-            if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
-                raise ValueError(f"--device {given}: expected auto, cpu, cuda or cuda:N, separated by commas")
-        return names
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(p.name for p in Path("/dev").glob("nvidia[0-9]*")))
-    # CUDA itself stops at the first negative number; a CPU build of torch sees none
-    gpus = list(itertools.takewhile(lambda name: name and name[0] != "-", visible.split(",")))
-    if gpus and not version("torch").endswith("+cpu"):
-        return tuple(f"cuda:{number}" for number in range(len(gpus)))
-    from .stage import Evaluate, Train
-
-    num_threads = max(stage.num_threads for stage in plan.stages.values() if isinstance(stage, (Train, Evaluate)))
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ("cpu",) * max(1, num_cores // num_threads)
+    check_tasks(store, study)
+    return list(map(str, report.write(store, study, folder)))

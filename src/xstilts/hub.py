@@ -7,6 +7,7 @@ from pathlib import Path
 
 ENCODER_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
 _NO_SUBFOLDERS = ["*/*"]
+_VOCABULARIES = ("tokenizer.json", "*.model", "vocab.txt", "vocab.json")
 
 
 def find_encoder(name: str, revision: str) -> Path:
@@ -60,10 +61,35 @@ def download_encoder(name: str, revision: str) -> Path:
     return folder
 
 
+def check_encoder(folder: Path) -> None:
+    """Refuse, with a `ValueError`, a local folder that cannot be an encoder: config, weights and tokenizer.
+
+    What is in the files is checked when they are loaded.
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}: no config.json; expected the folder of a Hugging Face encoder")
+    if not _has_weights(folder):
+        found = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights"
+        raise ValueError(
+            f"{folder}: expected safetensors weights, every shard of them, found {found}; "
+            "pickled weights are never loaded"
+        )
+    check_tokenizer(folder)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Refuse, with a `ValueError`, a folder without a vocabulary: transformers would make one up."""
+    if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        raise ValueError(f"{folder}: no tokenizer; expected one of {', '.join(_VOCABULARIES)}")
+
+
 def _has_weights(folder: Path) -> bool:
     """Whether the safetensors of a folder are there, every shard of them."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return any(folder.glob("*.safetensors"))
-    shards = set(json.loads(index.read_text())["weight_map"].values())
+    try:
+        shards = set(json.loads(index.read_text())["weight_map"].values())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{index}: expected a JSON object with a 'weight_map'; fetch or copy it again") from error
     return all((folder / shard).is_file() for shard in shards)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from typing import Any, TextIO
 
 from .run import Outcome, Settings, View
@@ -13,10 +15,11 @@ _PLAIN_SECONDS = 15.0
 
 
 def view_for(stream: TextIO, *, quiet: bool) -> View:
-    """The view that fits: `Quiet`, `Live` when ``stream`` is a terminal, `Plain` otherwise."""
+    """The view that fits: `Quiet`, `Live` in a terminal that may be sent escape codes, `Plain` otherwise."""
     if quiet:
         return Quiet()
-    return Live(stream) if stream.isatty() else Plain(stream)
+    codes = stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not os.environ.get("NO_COLOR")
+    return Live(stream) if codes else Plain(stream)
 
 
 def duration(seconds: float) -> str:
@@ -44,19 +47,19 @@ class Quiet:
     """Says nothing and keeps the counts that the other views show."""
 
     def __init__(self) -> None:
-        self.total = self.num_ended = self.num_failed = 0
+        self.total = self.num_ended = self.num_failed = self.num_blocked = 0
         self.running: dict[int, tuple[Stage, float, dict[str, Any]]] = {}
         self.seconds: dict[str, list[float]] = {}
-        self.waiting: dict[str, int] = {}
+        self.waiting: dict[str, str] = {}  # kind of every stage that is neither ended nor blocked
+        self.dependents: dict[str, list[str]] = {}
         self.num_slots = 1
 
     def begin(self, plan: Plan, todo: dict[str, Todo], settings: Settings) -> None:
         """Count what is to do."""
         self.total = len(todo)
         self.num_slots = max(1, min(len(settings.devices), len(todo)))
-        for id in todo:
-            kind = plan.stages[id].kind
-            self.waiting[kind] = self.waiting.get(kind, 0) + 1
+        self.waiting = {id: plan.stages[id].kind for id in todo}
+        self.dependents = plan.dependents()
 
     def started(self, slot: int, stage: Stage) -> None:
         """A stage starts."""
@@ -71,18 +74,27 @@ class Quiet:
         _, started, _ = self.running.pop(slot)
         if how in ("done", "failed"):
             self.num_ended += 1
-            self.num_failed += how == "failed"
-            self.waiting[stage.kind] -= 1
+            del self.waiting[stage.id]
+        if how == "done":
             self.seconds.setdefault(stage.kind, []).append(time.monotonic() - started)
+        if how == "failed":
+            self.num_failed += 1
+            self._block(stage.id)
+
+    def _block(self, id: str) -> None:
+        """Wait no longer for what reads a stage that failed."""
+        for other in self.dependents[id]:
+            if self.waiting.pop(other, None):
+                self.num_blocked += 1
+                self._block(other)
 
     def eta_seconds(self) -> float | None:
         """Time left, from the mean of each kind so far; ``None`` while a kind is still unmeasured."""
         left = 0.0
-        for kind, count in self.waiting.items():
-            if count and kind not in self.seconds:
+        for kind, count in Counter(self.waiting.values()).items():
+            if kind not in self.seconds:
                 return None
-            if count:
-                left += count * sum(self.seconds[kind]) / len(self.seconds[kind])
+            left += count * sum(self.seconds[kind]) / len(self.seconds[kind])
         return left / self.num_slots
 
     def tick(self) -> None:
@@ -120,6 +132,8 @@ class Plain(Quiet):
         found = len(plan.stages) - len(todo)
         where = ", ".join(settings.devices[: self.num_slots])
         self.say(f"{plan.study}: {len(todo)} stages to run on this machine ({where}), {found} need nothing")
+        if plan.note:
+            self.say(plan.note)
 
     def progress(self, slot: int, stage: Stage, progress: dict[str, Any]) -> None:
         """Say something every few seconds of a long stage."""
@@ -135,7 +149,7 @@ class Plain(Quiet):
         """Say what ended and how."""
         super().ended(slot, stage, how, note)
         eta = self.eta_seconds()
-        left = f", about {duration(eta)} left" if eta is not None and self.num_ended < self.total else ""
+        left = f", about {duration(eta)} left" if eta else ""
         self.say(f"[{self.num_ended}/{self.total}] {how} {stage.kind} {label(stage)} ({note}){left}")
 
     def stopping(self) -> None:
@@ -165,7 +179,7 @@ class Live(Plain):
 
     def say(self, line: str) -> None:
         """Print above the table."""
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, markup=False, soft_wrap=True)  # the terminal wraps it: paths stay whole when copied
 
     def begin(self, plan: Plan, todo: dict[str, Todo], settings: Settings) -> None:
         """Start drawing when there is something to draw."""
@@ -184,20 +198,31 @@ class Live(Plain):
         else:
             super().ended(slot, stage, how, note)
 
+    def overall(self, width: int) -> str:
+        """How much is done, what failed and the time left, as fully as ``width`` columns allow."""
+        done, eta = f"{self.num_ended}/{self.total}", self.eta_seconds()
+        left = [] if eta is None else [f"{duration(eta)} left"]
+        failed = [f"{self.num_failed} failed"] if self.num_failed else []
+        blocked = [f"{self.num_blocked} blocked"] if self.num_blocked else []
+        forms = (
+            [f"{done} stages", *failed, *blocked, *(f"about {one}" for one in left)],
+            [done, *failed, *blocked, *left],
+            [done, *failed, *left],
+            [done, *left],
+        )
+        return next((line for form in forms if len(line := ", ".join(form)) <= width), done)
+
     def render(self) -> Any:
-        """The table as it is now."""
+        """The table as it is now, no line wider than the terminal."""
         from rich.table import Table
         from rich.text import Text
 
-        eta = self.eta_seconds()
-        failed = f", {self.num_failed} failed" if self.num_failed else ""
-        left = f", about {duration(eta)} left" if eta is not None else ""
         table = Table.grid()
         table.add_column(overflow="ellipsis", no_wrap=True)
-        table.add_row(Text(f"{self.num_ended}/{self.total} stages{failed}{left}", style="bold"))
+        table.add_row(Text(self.overall(self.console.width), style="bold red" if self.num_failed else "bold"))
         for slot, (stage, started, progress) in sorted(self.running.items()):
-            stage_left = _stage_eta(started, progress)
-            moved = ", ".join(part for part in (words(progress), stage_left and f"{stage_left} left") if part)
+            left = _stage_eta(started, progress)
+            moved = ", ".join(part for part in (left and f"{left} left", words(progress)) if part)
             table.add_row(Text(f"{slot}  {moved or 'starting'}  {label(stage)}"))
         return table
 

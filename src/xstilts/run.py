@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__
+from .ending import said
+from .named import load_study_file
 from .spec import digest
 from .stage import Evaluate, Stage, Train, root
 from .store import Store
@@ -361,8 +363,12 @@ def _worker(
 
     threading.Thread(target=end_with_driver, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group, it is the driver's to handle
+    broken = ""
     if settings.study_file is not None:
-        load_study_file(settings.study_file)
+        try:
+            load_study_file(settings.study_file)
+        except ValueError as error:  # it was sound when the run began
+            broken = said(error)
     module, _, name = settings.perform.partition(":")
     store = Store.open(store_root)
     checked: set[str] = set()
@@ -373,6 +379,9 @@ def _worker(
             return
         if message is None:
             return
+        if broken:
+            pipe.send(("failed", broken))
+            continue
         stage, todo = message
         perform = getattr(importlib.import_module(module), name)
         pipe.send(_attempt(stage, todo, store, settings, device, code, stop, perform, pipe, checked))
@@ -396,7 +405,10 @@ def _attempt(
     """
     from .engine import Context, Interrupted
 
-    claim = store.claim(stage.id)
+    try:
+        claim = store.claim(stage.id)
+    except OSError as error:
+        return "failed", said(error)
     if claim is None:
         return "busy", store.holder(stage.id)
     with claim:
@@ -410,7 +422,8 @@ def _attempt(
             out.mkdir()
             inputs = {other.id: store.weights(other.id) for other in stage.inputs}
             for problem in store.verify(set(inputs) - checked):
-                raise ValueError(f"an input is damaged: {problem}")
+                folder = store.folder(problem.id)
+                raise ValueError(f"an input is damaged: {problem}; move {folder} out of the store and run again")
             checked |= set(inputs)
             context = Context(
                 inputs=inputs,
@@ -437,7 +450,7 @@ def _attempt(
         except Interrupted as error:
             return "interrupted", str(error)
         except Exception as error:
-            return "failed", f"{type(error).__name__}: {error}" + _logged(store, stage, traceback.format_exc())
+            return "failed", said(error) + _logged(store, stage, traceback.format_exc())
 
 
 def _logged(store: Store, stage: Stage, text: str) -> str:
@@ -467,31 +480,3 @@ def _record(
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": seconds,
     }
-
-
-def load_study_file(path: Path) -> Any:
-    """Import a user's own study file as a module; it is the user's code and may declare tasks.
-
-    Raises:
-        ValueError: when it cannot be read or does not compile, with file and line.
-    """
-    import importlib.util
-    import sys
-
-    name = f"xstilts_study_{digest(str(path.resolve()))}"
-    if name in sys.modules:
-        return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None or not path.is_file():
-        raise ValueError(f"{path}: expected a Python file with a study function")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    try:
-        found.loader.exec_module(module)
-    except SyntaxError as error:
-        del sys.modules[name]
-        raise ValueError(f"{path}:{error.lineno}: {error.msg}") from error
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

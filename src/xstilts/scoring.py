@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import metrics, tasks
+from .spec import file_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,6 +146,10 @@ def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]
     if name in store.scores(id):
         return []
     path = store.folder(id) / PREDICTIONS
+    if not path.is_file() or file_sha256(path) != record["files"].get(PREDICTIONS, {}).get("sha256"):
+        raise ValueError(
+            f"{path}: missing or not what was published; move {path.parent} out of the store and run the study again"
+        )
     try:
         document = score(pq.read_table(path), task.kind.name, metric)
     except (ValueError, OSError) as error:

@@ -105,11 +105,13 @@ class Store:
         marker = root / "format.json"
         try:
             if not marker.is_file():
-                names = os.listdir(root) if root.is_dir() else [] if not root.exists() else ["it is a file"]
+                names = os.listdir(root) if root.is_dir() else []
                 strangers = sorted(name for name in names if name not in _FOLDERS and not name.startswith("."))
-                if strangers or not create:
+                if strangers or not create or root.is_file():
                     found = f"found {', '.join(strangers[:3])}" if strangers else "it has no format.json"
-                    raise ValueError(f"{root} is not a store ({found}): expected a store{' or a new folder' * create}")
+                    found = "it is a file" if root.is_file() else found
+                    wanted = "a store or a new folder" if create else "a folder that `run` or `store export` made"
+                    raise ValueError(f"{root} is not a store ({found}): expected {wanted}")
                 write_atomically(marker, json.dumps({"format": FORMAT}) + "\n")
             try:
                 version = json.loads(marker.read_bytes())["format"]
@@ -360,11 +362,19 @@ class Store:
         self._write(self.root / "plans" / f"{plain('plan name', name)}.json", rendered(json_data(document)))
 
     def plan(self, name: str) -> Document:
-        """The last plan written under ``name``; ``ValueError`` with the near names when there is none."""
+        """The last plan written under ``name``.
+
+        Raises:
+            ValueError: when there is none, with the near names, or it is damaged.
+        """
         path = self.root / "plans" / f"{plain('plan name', name)}.json"
         if not path.is_file():
-            raise ValueError(f"no plan {name!r} in {self.root}{near(name, self.plans())}")
-        return parsed(path.read_bytes(), path)
+            known = f"expected one of {', '.join(self.plans())}" if self.plans() else "no study was run in it yet"
+            raise ValueError(f"no plan {name!r} in {self.root}: {known}{near(name, self.plans())}")
+        try:
+            return parsed(path.read_bytes(), path)
+        except ValueError as error:
+            raise ValueError(f"{error}; running the study again writes it anew") from error
 
     def plans(self) -> list[str]:
         """The names of all plans, newest first."""

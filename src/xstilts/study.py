@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from .hub import ENCODER_FILES, find_encoder
+from .hub import ENCODER_FILES, check_encoder, find_encoder
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE, Data, Encoder, Evaluate, Stage, Train, head_task
-from .tasks import Task, content, find
+from .tasks import Miniature, Task, content, find
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_REFUSALS_SHOWN = 12
@@ -29,6 +30,13 @@ class Plan:
     parameters: Mapping[str, str]
     stages: Mapping[str, Stage]
     leaves: tuple[str, ...]
+
+    @property
+    def note(self) -> str:
+        """What a user must know of it before it runs: that all of its data is the embedded miniature."""
+        tasks = {data.task for stage in self.stages.values() for data in getattr(stage, "data", ())}
+        made = tasks and all(isinstance(source, Miniature) for name in tasks for source in find(name).sources)
+        return "all data is the embedded miniature: the numbers show the method, not languages" if made else ""
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON data, for the store."""
@@ -104,8 +112,7 @@ class Sources:
         folder = Path(encoder.name)
         if folder.is_dir():
             files = sorted({file for pattern in ENCODER_FILES for file in folder.glob(pattern)})
-            if not any(file.suffix == ".safetensors" for file in files):
-                raise ValueError(f"{folder} holds no .safetensors weights: expected a Hugging Face model folder")
+            check_encoder(folder)
             return digest(canonical_json([[file.name, cached_sha256(file, self.cache_dir)] for file in files]))
         return _hub_commit(encoder)
 
@@ -179,7 +186,7 @@ def make_plan(
 
     for leaf in leaves:
         if not isinstance(leaf, Stage):
-            raise ValueError(f"the study {study!r} yields {leaf!r}: expected stages, such as Evaluate(...)")
+            raise ValueError(f"the study {study!r} yields {reprlib.repr(leaf)}: expected stages, such as Evaluate(...)")
         done = attempt(leaf)
         if done is not None:
             wanted[done.id] = None

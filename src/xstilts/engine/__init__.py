@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,19 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
     return {"result": result, "environment": environment(stage, context.device)}
 
 
+def check_devices(names: Iterable[str]) -> None:
+    """Refuse, with a `ValueError`, a device that torch cannot use on this machine."""
+    import torch
+
+    num_gpus = torch.cuda.device_count()
+    usable = ["cpu", *(["mps"] if torch.backends.mps.is_available() else []), *(f"cuda:{n}" for n in range(num_gpus))]
+    for name in names:
+        if name not in usable and not (name == "cuda" and num_gpus):
+            raise ValueError(
+                f"device {name}: torch {torch.__version__} finds none here: expected one of {', '.join(usable)}"
+            )
+
+
 def encoder_folder(encoder: Encoder, context: Context) -> Path:
     """The Hugging Face folder of a pretrained encoder, made on first use for ``tiny`` and ``offline``."""
     from . import folders, offline
@@ -97,6 +110,7 @@ def encoder_folder(encoder: Encoder, context: Context) -> Path:
                 num_heads=tiny.num_heads,
                 intermediate_size=tiny.intermediate_size,
                 max_positions=tiny.max_positions,
+                initializer_range=tiny.initializer_range,
                 architecture=tiny.architecture,
                 seed=tiny.seed,
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from .attention import PACKED, packed
@@ -38,7 +39,7 @@ def load(folder: Path, *, attention_dropout: float | None, hidden_dropout: float
         The encoder, on the CPU.
 
     Raises:
-        ValueError: no config or safetensors, an architecture that needs remote code, weights that lack a
+        ValueError: no config or safetensors or broken ones, an architecture that needs remote code, weights that lack a
             tensor of the encoder, or a dropout that the architecture does not have.
     """
     config = read_config(folder)
@@ -47,17 +48,20 @@ def load(folder: Path, *, attention_dropout: float | None, hidden_dropout: float
         raise ValueError(f"{folder}: expected safetensors weights, found {found}; pickled weights are never loaded")
     original = {**_set_dropout(config, _ATTENTION_DROPOUT, attention_dropout, "attention dropout", folder)}
     original |= _set_dropout(config, _HIDDEN_DROPOUT, hidden_dropout, "hidden dropout", folder)
-    with quiet():
-        model, report = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **without_pooler(config),
-        )
+    try:
+        with quiet():
+            model, report = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **without_pooler(config),
+            )
+    except SafetensorError as error:
+        raise ValueError(f"{folder}: its weights cannot be read: {error}; copy or fetch them again") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"{folder}: the weights lack {len(missing)} tensors of {type(model).__name__}: {missing[:5]}")
