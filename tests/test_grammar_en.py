@@ -113,7 +113,9 @@ def test_a_role_is_one_stretch_and_an_answer_has_no_preposition() -> None:
     assert sentence.text[start:end] == "a red hat"
     start, end = sentence.span("place")
     assert sentence.text[start:end] == "the market"
-    with pytest.raises(ValueError, match=r"the role 'time' is no one stretch of 'Anna bought a red hat at the market\.'"):
+    with pytest.raises(
+        ValueError, match=r"the role 'time' is no one stretch of 'Anna bought a red hat at"
+    ):
         sentence.span("time")
 
 

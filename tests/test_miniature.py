@@ -20,7 +20,7 @@ import pytest
 from xstilts import miniature
 from xstilts.miniature import sets
 from xstilts.miniature.__main__ import page
-from xstilts.miniature.grammar import UPOS
+from xstilts.miniature.grammar import UPOS, Sentence
 from xstilts.miniature.inventory import CATEGORIES, HYPERNYMS, OPPOSITES, QUESTIONS, RELATIONS, TEMPLATES
 from xstilts.miniature.items import Inference, Labelled, Reading, Said, denial, questions
 from xstilts.miniature.languages import grammar
@@ -337,6 +337,20 @@ def test_retrieval_sentences_are_distinct_in_every_language(language: str) -> No
         sentences = [row[side] for row in mined if row[side]]
         assert len(sentences) == len(set(sentences)) > 180
     assert len({row["id"] for row in mined}) == 300
+
+
+def test_a_sentence_that_one_language_cannot_tell_apart_is_no_retrieval_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turkish = grammar("tr")
+    whole = type(turkish).sentence
+    monkeypatch.setattr(
+        type(turkish),
+        "sentence",
+        lambda self, *said: Sentence(whole(self, *said).words[:1]),  # the first word is left
+    )
+    found = sets._items.__wrapped__("bitext", "test", "en", 40, 0)
+    assert len({turkish.sentence(*said).text for said in found}) == 40
 
 
 # ------------------------------------------------------------ nothing gives a label away
