@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts import metrics
-from xstilts.metrics.classification import accuracy, majority_share
+from xstilts.metrics.classification import accuracy, f1_of, majority_share
 from xstilts.metrics.language_model import perplexity
 from xstilts.metrics.retrieval import accuracy_at_1
 
@@ -20,6 +20,12 @@ from xstilts.metrics.retrieval import accuracy_at_1
 def test_accuracy_is_the_share_of_equal_labels() -> None:
     assert accuracy(["a", "b", "c", "a"], ["a", "b", "a", "a"]) == 3 / 4
     assert accuracy([1], [2]) == 0.0
+
+
+def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
+    assert f1_of(2, 4, 3) == (pytest.approx(4 / 7), 2 / 4, 2 / 3)
+    assert f1_of(3, 3, 3) == (1.0, 1.0, 1.0)
+    assert f1_of(0, 0, 3) == f1_of(0, 3, 0) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("predictions", "golds"), [(["a"], []), ([], ["a"]), ([], []), (["a", "b"], ["a"])])
@@ -96,12 +102,16 @@ def test_retrieval_refuses_what_has_no_answer(neighbours: object, similarities: 
 
 def test_the_registry_knows_every_metric_by_kind_and_name() -> None:
     assert metrics.find("classify", "accuracy").function is accuracy
-    assert metrics.find("embed", "accuracy").function is accuracy_at_1
+    assert metrics.find("choose", "accuracy").function is accuracy
+    assert metrics.find("embed", "accuracy") == (accuracy_at_1, 1)
+    assert metrics.find("embed", "accuracy").options == {}
     assert all(metric.version >= 1 for metric in metrics.METRICS.values())
     with pytest.raises(ValueError, match=r"unknown metric 'acuracy'.*did you mean 'accuracy'"):
         metrics.find("classify", "acuracy")
-    with pytest.raises(ValueError, match="expected one of none"):
+    with pytest.raises(ValueError, match="expected one of characters, mlqa, squad, squad-v2"):
         metrics.find("span", "f1")
+    with pytest.raises(ValueError, match="expected one of none"):
+        metrics.find("spam", "f1")
 
 
 def test_importing_metrics_loads_nothing_heavy() -> None:

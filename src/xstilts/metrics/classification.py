@@ -1,4 +1,4 @@
-"""Classification: the share of right labels."""
+"""Classification: the share of right labels, and F1 from counts."""
 
 from __future__ import annotations
 
@@ -32,3 +32,11 @@ def majority_share(labels: Sequence[Hashable]) -> float:
     if not len(labels):
         raise ValueError("majority share: expected at least one label, got none")
     return max(Counter(labels).values()) / len(labels)
+
+
+def f1_of(num_correct: int, num_predicted: int, num_gold: int) -> tuple[float, float, float]:
+    """F1, precision and recall from counts; each is 0 where nothing is right."""
+    if not num_correct:
+        return 0.0, 0.0, 0.0
+    precision, recall = num_correct / num_predicted, num_correct / num_gold
+    return 2 * precision * recall / (precision + recall), precision, recall
