@@ -15,8 +15,9 @@ demo: $(READY)
 	@echo
 	@echo "The result, to open in a browser: $(DEMO)/report/report.html"
 
+# A process for each core, each with one thread.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 # The tests that take minutes: 25 random kills, retrieval of one more real language.
 test-slow: $(READY)
@@ -26,7 +27,7 @@ check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 format: $(READY)
 	$(BIN)/ruff format src tests benchmarks

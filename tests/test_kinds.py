@@ -119,9 +119,10 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def test_every_kind_has_every_function() -> None:
-    assert set(KINDS) == {"classify", "embed", "mlm"}
-    for kind in KINDS.values():
-        assert all(callable(getattr(kind, name)) for name in ("encode", "head", "decode"))
+    assert set(KINDS) == {"classify", "embed", "mlm", "tag", "span", "choose"}
+    for name, kind in KINDS.items():
+        trained = () if name == "embed" else ("loss", "table", "dev_score")
+        assert all(callable(getattr(kind, function)) for function in ("encode", "head", "decode", *trained))
 
 
 # -------------------------------------------------------------------------------------------------- classify
@@ -524,6 +525,9 @@ def test_miniature_rows_pass_through_their_kind(folders: dict[str, Path]) -> Non
         ("mini-paraphrase", "dev", "en"),
         ("mini-text", "train", "zh"),
         ("mini-bitext", "test", "ru"),
+        ("mini-xtags", "test", "ar"),
+        ("mini-xqa", "test", "hi"),
+        ("mini-xchoice", "test", "tr"),
     ):
         task = find(name)
         rows = examples(task, split, language)

@@ -79,6 +79,60 @@ def test_classification_is_scored_with_its_majority_share() -> None:
     assert values == [{"value": 0.75, "num_examples": 4, "majority_share": 0.75}]
 
 
+def test_tags_are_scored_by_entities_and_by_tokens() -> None:
+    gold = [["B-PER", "I-PER", "O"], ["O", "B-LOC"]]
+    table = pa.table({"row": [0, 1], "gold": gold, "prediction": [["B-PER", "O", "O"], ["O", "B-LOC"]]})
+    document = score(table, "tag", "span-f1")
+    assert document["options"] == {"compat": "seqeval-0.0.12"}
+    (value,) = document["values"]
+    assert (value["value"], value["f1"], value["num_examples"]) == (0.5, 0.5, 2)
+    assert value["token_accuracy"] == 0.8
+    assert json.loads(json.dumps(document)) == document
+    accuracy = score(table, "tag", "accuracy")
+    assert (accuracy["values"][0]["value"], accuracy["options"]) == (0.8, {})
+
+
+ANSWERS = {
+    "id": ["a", "b", "c"],
+    "prediction": ["der Hund", "", "Katze"],
+    "golds": [["Hund", "ein Tier"], [], ["eine Maus"]],
+    "null_margin": [-1.0, 1.0, -2.0],
+}
+
+
+def test_answers_are_scored_with_and_without_an_answer() -> None:
+    table = pa.table(ANSWERS)
+    (value,) = score(table, "span", "squad-v2", "de")["values"]
+    assert value["exact_match"] == pytest.approx(1 / 3)
+    assert value["f1"] == pytest.approx((2 / 3 + 1) / 3)
+    assert value["value"] == (value["exact_match"] + value["f1"]) / 2
+    assert (value["num_examples"], value["num_no_answer"], value["num_no_answer_predicted"]) == (3, 1, 1)
+    answered = table.take([0, 2])
+    assert score(answered, "span", "squad", "de")["values"][0]["exact_match"] == 0
+    document = score(answered, "span", "mlqa", "de")  # German articles do not count there
+    assert document["values"][0]["exact_match"] == 0.5
+    assert json.loads(json.dumps(document)) == document
+    with pytest.raises(ValueError, match="language of MLQA"):
+        score(answered, "span", "mlqa", "fr")
+    with pytest.raises(ValueError, match=r"every question once, got the id 'a' 2 times"):
+        score(table.take([0, 0]), "span", "squad", "de")
+
+
+def test_choices_are_scored_beside_chance() -> None:
+    scores = [[0.0, 1.0], [2.0, 1.0, 0.0, 0.0], [1.0, 0.0]]
+    table = pa.table({"row": [0, 1, 2], "gold": [1, 0, 1], "prediction": [1, 0, 0], "scores": scores})
+    (value,) = score(table, "choose", "accuracy")["values"]
+    assert value == {"value": 2 / 3, "num_examples": 3, "chance": pytest.approx((0.5 + 0.25 + 0.5) / 3)}
+
+
+def test_the_language_of_a_measurement_reaches_its_metric(store: Store) -> None:
+    stage = Evaluate(MODEL, "mlqa", "de")
+    publish(store, stage, pa.table(ANSWERS).take([0, 2]))
+    assert score_stage(store, stage.id) == ["mlqa-v1"]
+    (value,) = store.scores(stage.id)["mlqa-v1"]["values"]
+    assert value["exact_match"] == 0.5
+
+
 def test_predictions_that_do_not_fit_are_refused() -> None:
     table, _ = predictions()
     with pytest.raises(ValueError, match="lack neighbours"):

@@ -16,6 +16,8 @@ import pytest
 
 from test_tasks import toy
 from xstilts import tasks
+from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train
+from xstilts.study import Sources, make_plan
 from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, readers, source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -177,6 +179,99 @@ def test_a_union_is_the_rows_of_its_members_in_order(tmp_path: Path, monkeypatch
     assert len(ids) == 3
     with pytest.raises(ValueError, match="expected 5 rows, got 4 from its members two, one"):
         tasks.examples(replace(both, rows={"train": 5}), "train", "en", tmp_path)
+
+
+def test_a_second_file_that_a_reader_excludes_by_counts_in_the_content(tmp_path: Path) -> None:
+    task = tasks.find("squad-v2@half-without-xquad")
+    write(tmp_path, "half", "squad_v2/dev-v2.0.half.json")
+    assert not tasks.available(task, "train", "en", tmp_path)
+    with pytest.raises(ValueError, match=r"looked for .*xquad/xquad.en.json \(or .gz\)"):
+        tasks.content(task, "train", "en", tmp_path)
+    excluded = write(tmp_path, "xquad", "xquad/xquad.en.json")
+    first = tasks.content(task, "train", "en", tmp_path)
+    assert tasks.content(tasks.find("squad-v2@half"), "train", "en", tmp_path) != first
+    excluded.write_text("another xquad")
+    assert tasks.content(task, "train", "en", tmp_path) != first
+
+
+# ------------------------------------------------------------------------ leaks between declared tasks
+
+
+def model(tmp_path: Path, *trained: str) -> Train:
+    """A chain of trainings, one task each; their files hold nothing but their name."""
+    start: Encoder | Train = Encoder("made-up", content="0123")
+    for name in trained:
+        start = Train(start, Mixture((name,)), Budget(10))
+        for part in (tasks.find(name), *map(tasks.find, tasks.find(name).members)):
+            for split in set(part.splits) & {"train", "dev"} if part.sources else ():
+                put(tmp_path, part.name, split, "en")
+    assert isinstance(start, Train)
+    return start
+
+
+def put(folder: Path, name: str, split: str, language: str) -> None:
+    first = next(s for s in tasks.find(name).sources if isinstance(s, Files))
+    for path in first.paths(tasks.find(name).splits.own(split), language):
+        write(folder, path, path)
+
+
+def refusals(folder: Path, trained: tuple[str, ...], task: str, split: str, language: str) -> str:
+    put(folder, task, split, language)
+    leaf = Evaluate(model(folder, *trained), task, language, split)
+    try:
+        make_plan("leaks", [leaf], Sources(folder, folder / "cache"))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("trained", "task", "split", "languages"),
+    [
+        (("squad-v1@dev-halves",), "xquad", "test", ("en", "de", "zh")),
+        (("squad-v1@dev-halves", "squad-v1@subset"), "xquad", "test", ("en", "th")),
+        (("squad-v1@dev-halves",), "squad-v1", "dev", ("en",)),
+        (("squad-v1@dev-halves",), "squad-v2", "dev", ("en",)),
+        (("squad-v2@half", "squad-v1@subset"), "xquad", "test", ("en", "ru")),
+        (("squad-v2@half",), "squad-v2", "dev", ("en",)),
+        (("squad-v2@half-without-xquad",), "squad-v2", "dev", ("en",)),
+        (("squad-v2@half-without-xquad", "squad-v1@subset"), "squad-v1", "dev", ("en",)),
+        (("squad-v2@half-without-xquad", "squad-v1@subset"), "squad-v1@dev-halves", "dev", ("en",)),
+        (("paws-x-en@dev-half",), "paws-x", "dev", ("en", "ko")),
+        (("mnli",), "mnli@sample", "dev", ("en",)),
+        (("snli",), "snli@sample", "dev", ("en",)),
+        (("anli+",), "mnli@sample", "dev", ("en",)),
+    ],
+)
+def test_a_plan_that_trains_on_what_it_scores_is_refused(
+    tmp_path: Path, trained: tuple[str, ...], task: str, split: str, languages: tuple[str, ...]
+) -> None:
+    for language in languages:
+        expected = f"leak: {trained[0]} is declared to share training rows with {task}/{split}, which would be scored"
+        assert expected in refusals(tmp_path, trained, task, split, language)
+
+
+@pytest.mark.parametrize(
+    ("trained", "task", "split", "language"),
+    [
+        (("squad-v1@subset",), "xquad", "test", "de"),
+        (("squad-v1",), "xquad", "test", "de"),
+        (("squad-v2@half-without-xquad", "squad-v1@subset"), "xquad", "test", "de"),
+        (("squad-v1@dev-halves",), "mlqa", "dev", "de"),
+        (("squad-v1@dev-halves",), "squad-v1@dev-halves", "dev", "en"),
+        (("paws-x-en@dev-half",), "paws-x@dev-half", "dev", "ko"),
+        (("paws-x-en@dev-half",), "paws-x", "test", "de"),
+        (("mnli@sample",), "xnli", "dev", "sw"),
+        (("socialiqa", "copa"), "xcopa", "dev", "qu"),
+        (("udpos",), "ud", "test", "yo"),
+        (("panx",), "panx", "dev", "my"),
+        (("tydiqa",), "tydiqa", "dev", "te"),
+    ],
+)
+def test_a_plan_that_scores_what_it_never_saw_is_made(
+    tmp_path: Path, trained: tuple[str, ...], task: str, split: str, language: str
+) -> None:
+    assert refusals(tmp_path, trained, task, split, language) == ""
 
 
 # ------------------------------------------------------------------------ hub and miniature

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +22,9 @@ _COLUMNS = {
     "classify": ("gold", "prediction"),
     "mlm": ("num_masked", "loss_sum"),
     "embed": ("layer", "pooling", "direction", "query", "gold", "neighbours", "similarities"),
+    "tag": ("gold", "prediction"),
+    "span": ("id", "prediction", "golds"),
+    "choose": ("gold", "prediction", "scores"),
 }
 
 
@@ -38,31 +44,41 @@ class Records(Protocol):
         """Write a score beside its stage."""
 
 
-def score(predictions: pa.Table, kind: str, metric: str) -> Document:
+def score(predictions: pa.Table, kind: str, metric: str, language: str = "") -> Document:
     """Score a measurement's predictions.
 
     Args:
         predictions: the stored table. Retrieval has one row per layer, pooling, direction and query.
         kind: name of the task's kind.
         metric: name of the metric.
+        language: code of the language of the predictions, which MLQA's metric of answers goes by.
 
     Returns:
-        ``{"metric", "version", "options", "values"}``. Classification has one value; retrieval has one for
-        each layer, pooling and direction. A value is an unrounded fraction with its ``num_examples``.
+        ``{"metric", "version", "options", "values"}``; ``options`` are the metric's own, such as the version of
+        another program that it agrees with. Retrieval has one value for each layer, pooling and direction, all
+        others have one. A value is an unrounded fraction with its ``num_examples`` and what the metric says
+        beside it.
 
     Raises:
         ValueError: for an unknown metric, a missing column, no rows, or cells that do not hold one row for
             each of the same queries.
     """
-    function, version = metrics.find(kind, metric)
+    found = metrics.find(kind, metric)
     if missing := [name for name in _COLUMNS[kind] if name not in predictions.column_names]:
-        found = ", ".join(predictions.column_names)
-        raise ValueError(f"predictions of kind {kind!r} lack {', '.join(missing)}: got the columns {found}")
+        columns = ", ".join(predictions.column_names)
+        raise ValueError(f"predictions of kind {kind!r} lack {', '.join(missing)}: got the columns {columns}")
     if not predictions.num_rows:
         raise ValueError("expected predictions, got an empty table")
-    cells: dict[str, Callable[..., Iterator[Document]]] = {"classify": _classify, "embed": _embed, "mlm": _mlm}
-    values = list(cells[kind](predictions, function))
-    return {"metric": metric, "version": version, "options": {}, "values": values}
+    cells: dict[str, Callable[..., Iterator[Document]]] = {
+        "classify": _classify,
+        "embed": _embed,
+        "mlm": _mlm,
+        "tag": _tag,
+        "span": partial(_span, language=language),
+        "choose": _choose,
+    }
+    values = list(cells[kind](predictions, found.function))
+    return {"metric": metric, "version": found.version, "options": found.options, "values": values}
 
 
 def _classify(predictions: pa.Table, function: Callable[..., float]) -> Iterator[Document]:
@@ -114,6 +130,35 @@ def _embed(predictions: pa.Table, function: Callable[..., metrics.retrieval.Accu
         yield {"layer": layer, "pooling": str(pooling), "direction": str(direction), **found._asdict()}
 
 
+def _tag(predictions: pa.Table, function: Callable[..., Any]) -> Iterator[Document]:
+    """What the metric says, and ``token_accuracy``, which XTREME's paper names where its code has F1."""
+    tags = predictions["prediction"].to_pylist(), predictions["gold"].to_pylist()
+    yield {**_said(function(*tags)), "token_accuracy": metrics.spans.accuracy(*tags).value}
+
+
+def _span(predictions: pa.Table, function: Callable[..., Any], language: str) -> Iterator[Document]:
+    """What the metric says, and how many questions have no answer and how many were given none."""
+    ids, texts, golds = (predictions[name].to_pylist() for name in ("id", "prediction", "golds"))
+    if repeated := [id for id, count in Counter(ids).items() if count > 1]:
+        raise ValueError(f"expected every question once, got the id {repeated[0]!r} {ids.count(repeated[0])} times")
+    found = function(dict(zip(ids, texts, strict=True)), dict(zip(ids, golds, strict=True)), language)
+    counts = {"num_no_answer": golds.count([]), "num_no_answer_predicted": texts.count("")}
+    yield {**_said(found), **counts}
+
+
+def _choose(predictions: pa.Table, function: Callable[..., float]) -> Iterator[Document]:
+    """The metric, and ``chance``, the mean of 1/n over questions with n choices."""
+    golds = predictions["gold"].to_pylist()
+    chance = statistics.fmean(1 / len(scores) for scores in predictions["scores"].to_pylist())
+    value = function(predictions["prediction"].to_pylist(), golds)
+    yield {"value": value, "num_examples": len(golds), "chance": chance}
+
+
+def _said(found: Any) -> Document:
+    """A metric's named numbers, the one that counts as ``value``."""
+    return {"value": found.value, **found._asdict()}
+
+
 def _matrix(column: pa.ChunkedArray) -> Any:
     """A fixed-size-list column as an array [R, K]."""
     import pyarrow as pa
@@ -151,7 +196,7 @@ def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]
             f"{path}: missing or not what was published; move {path.parent} out of the store and run the study again"
         )
     try:
-        document = score(pq.read_table(path), task.kind.name, metric)
+        document = score(pq.read_table(path), task.kind.name, metric, record["declaration"]["language"])
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from error
     store.add_score(id, name, document)

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from xstilts.stage import Encoder, Evaluate, Views
+from xstilts.tasks import examples as read_examples
 from xstilts.tasks import find
 
 from . import Context, Interrupted, encoder_folder
 from .data import Tokenised, tokenised
 from .kinds import KINDS, embed
+from .lists import Lists
 from .model import Model
 from .packing import Batch, collate, length_sorted_batches
 
@@ -55,16 +57,28 @@ def predict(
     precision: str,
     device: torch.device,
     context: Context | None = None,
-) -> dict[str, np.ndarray]:
-    """Run ``decode`` over ``rows`` of ``data`` (all when ``None``); columns are in the order of the rows."""
-    parts: list[dict[str, Tensor]] = []
+) -> dict[str, Any]:
+    """Run ``decode`` over ``rows`` of ``data`` (all when ``None``).
+
+    Returns:
+        Columns in the order of the rows: an array with one value for each, or a list of arrays of `Lists`.
+    """
+    parts: list[dict[str, Tensor | Lists]] = []
     order: list[np.ndarray] = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for picked, batch in _batches(data, rows, device, context):
             parts.append(KINDS[kind].decode(model.encoder, head, batch))
             order.append(picked)
     back = np.argsort(np.concatenate(order))
-    return {name: torch.cat([part[name] for part in parts]).cpu().numpy()[back] for name in parts[0]}
+    return {name: _joined([part[name] for part in parts], back) for name in parts[0]}
+
+
+def _joined(parts: list[Any], order: np.ndarray) -> np.ndarray | list[np.ndarray]:
+    if not isinstance(parts[0], Lists):
+        return torch.cat(parts).cpu().numpy()[order]
+    values, lengths = (torch.cat([getattr(part, name) for part in parts]).cpu().numpy() for name in Lists._fields)
+    lists = np.split(values, np.cumsum(lengths)[:-1])
+    return [lists[at] for at in order]
 
 
 def _batches(
@@ -86,7 +100,9 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
 
     Retrieval has one row for each layer (0 = embeddings), pooling, direction and query, with the indices and
     float32 cosines of its nearest candidates, best first; ``gold`` is the index of the right one.
-    Classification has gold, prediction and logits; masked tokens have summed loss and their number.
+    Classification and multiple choice have gold, prediction and logits; tags a list of gold and one of predicted
+    ones for each sentence; spans the predicted and gold texts with scores; masked tokens have summed loss and their
+    number.
 
     Raises:
         ValueError: when the model has no head for the task.
@@ -122,7 +138,8 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
         )
         for values in columns.values():
             refuse_overflow(values, "the predictions")
-        table = KINDS[task.kind.name].table(task.kind, columns)
+        examples = read_examples(task, stage.split, stage.language, context.data_dir)
+        table = KINDS[task.kind.name].table(task.kind, columns, examples)
     pq.write_table(table, out / "predictions.parquet", compression="zstd")
     return {
         "tokenizer_fingerprint": model.fingerprint,
@@ -161,8 +178,9 @@ def _retrieval(
     return pa.concat_tables(tables)
 
 
-def refuse_overflow(values: np.ndarray | Tensor, what: str) -> None:
+def refuse_overflow(values: np.ndarray | list[np.ndarray] | Tensor, what: str) -> None:
     """Raise ``FloatingPointError`` unless every value is finite: such a measurement could not be scored."""
+    values = np.concatenate(values) if isinstance(values, list) else values
     if not torch.isfinite(torch.as_tensor(values)).all():
         raise FloatingPointError(f"{what} are not finite: lower the learning rate, or take precision float32")
 

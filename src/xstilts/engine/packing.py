@@ -30,6 +30,7 @@ class Batch:
     starts: Tensor  # [N] int64: first token of each sequence in the row
     lengths: Tensor  # [N] int64
     segment: Tensor  # [T] int64: the sequence of each token
+    example: Tensor  # [N] int64: the example of each sequence, counted within the batch
     targets: dict[str, Tensor]  # int64, [E] each, or [T] where a target is per token
     rows: np.ndarray  # [E] the examples' row numbers
 
@@ -48,11 +49,13 @@ def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.dev
     """Pack the examples ``rows`` of ``data`` into one batch on ``device``."""
     rows = np.asarray(rows, dtype=np.int64)
     sequences: list[np.ndarray] = []
+    counts: list[int] = []
     per_token: dict[str, list[np.ndarray]] = {name: [] for name in data.per_token}
     for row in rows:
         ids, columns, lengths = data.example(int(row))
         cuts = np.cumsum(lengths)[:-1]
         sequences += np.split(ids, cuts)
+        counts.append(len(lengths))
         for name, values in columns.items():
             per_token[name] += np.split(values, cuts)
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
@@ -73,6 +76,7 @@ def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.dev
         starts=tensor(starts),
         lengths=tensor(lengths),
         segment=tensor(np.repeat(order, lengths[order])),
+        example=tensor(np.repeat(np.arange(len(rows)), counts)),
         targets={name: tensor(values[rows]) for name, values in data.targets.items()} | packed,
         rows=rows,
     )

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xstilts.metrics.classification import accuracy, majority_share
 from xstilts.spec import stream_seed
 from xstilts.stage import Recipe, Train
 from xstilts.tasks import find
@@ -26,7 +25,6 @@ from .kinds import KINDS
 from .model import Model
 from .packing import Batch, Schedule, collate, schedule
 
-COLLAPSED_SHARE = 0.99
 _REPORT_SECONDS = 0.5
 
 
@@ -255,21 +253,14 @@ def _evaluate(
             checkpoint.save_best(work, model, course)
 
 
-def dev_score(kind: str, columns: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Accuracy and collapse for classification, mean loss in nats for masked tokens.
+def dev_score(kind: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """The kind's own: accuracy and collapse, or mean loss in nats for masked tokens.
 
-    *Collapsed* means that one class takes at least 99 % of the predictions while the gold labels are more
-    mixed than that: the model stayed at the majority class.
+    *Collapsed* means that the model learned nothing that depends on its input. Classification and tags: it stayed
+    at the majority class. Multiple choice: it gives every choice the same probability, 1/n. Spans: F1 against the
+    first answer below a tenth, or never an answer where there are some.
     """
-    if kind == "mlm":
-        return {"loss": float(columns["loss_sum"].sum() / max(1, columns["num_masked"].sum()))}
-    predicted, gold = columns["scores"].argmax(1).tolist(), columns["gold"].tolist()
-    share = majority_share(gold)
-    return {
-        "accuracy": accuracy(predicted, gold),
-        "majority_share": share,
-        "collapsed": majority_share(predicted) >= COLLAPSED_SHARE > share,
-    }
+    return KINDS[kind].dev_score(columns)
 
 
 def _result(plan: Schedule, members: list[Member], course: checkpoint.Course, recipe: Recipe) -> dict[str, Any]:

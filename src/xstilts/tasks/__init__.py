@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from xstilts.spec import one_of
 
-from .benchmarks import PROFILES, Profile, average, layer_for, profile
+from .benchmarks import BENCHMARKS, PROFILES, Profile, average, layer_for, profile
+from .choice import CHOICE_TASKS
 from .languages import LANGUAGES, Language, langs, language
+from .made import MADE_TASKS
 from .pairs import PAIR_TASKS
+from .qa import QA_TASKS
 from .retrieval import RETRIEVAL_TASKS, XTREME_LANGUAGES, XTREME_R_LANGUAGES
 from .source import available, content, data_files, download, examples
+from .tagging import TAGGING_TASKS, ccg
 from .task import (
     Bitext,
     Choices,
@@ -34,6 +38,7 @@ from .text import TEXT_TASKS
 
 __all__ = [
     "ALL",
+    "BENCHMARKS",
     "LANGUAGES",
     "PROFILES",
     "XTREME_LANGUAGES",
@@ -61,6 +66,7 @@ __all__ = [
     "Tokens",
     "available",
     "average",
+    "ccg",
     "content",
     "data_files",
     "download",
@@ -74,7 +80,15 @@ __all__ = [
     "register",
 ]
 
-ALL: tuple[Task, ...] = (*PAIR_TASKS, *RETRIEVAL_TASKS, *TEXT_TASKS)
+ALL: tuple[Task, ...] = (
+    *PAIR_TASKS,
+    *QA_TASKS,
+    *CHOICE_TASKS,
+    *TAGGING_TASKS,
+    *RETRIEVAL_TASKS,
+    *TEXT_TASKS,
+    *MADE_TASKS,
+)
 
 _known: dict[str, Task] = {}
 

@@ -1,4 +1,4 @@
-"""Protocol profiles: the choices behind a published retrieval score, as data."""
+"""Benchmarks and protocol profiles: their languages, and the choices behind a published score, as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,50 @@ from dataclasses import dataclass, field
 
 from xstilts.spec import one_of
 
-from .retrieval import XTREME_LANGUAGES
+from .languages import langs
+from .retrieval import XTREME_LANGUAGES, XTREME_R_LANGUAGES
+
+_XNLI = langs("ar bg de el en es fr hi ru sw th tr ur vi zh")
+_MLQA = langs("ar de en es hi vi zh")
+_TYDIQA = langs("ar bn en fi id ko ru sw te")
+_XQUAD = langs("ar de el en es hi ru th tr vi zh")
+_UDPOS = langs("af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh")
+_PANX = langs(
+    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi "
+    "yo zh"
+)
+
+
+def _with(languages: tuple[str, ...], more: str) -> tuple[str, ...]:
+    return tuple(sorted((*languages, *langs(more))))
+
+
+BENCHMARKS: dict[str, dict[str, tuple[str, ...]]] = {
+    "xtreme": {
+        "xnli": _XNLI,
+        "paws-x": langs("de en es fr ja ko zh"),
+        "udpos": _UDPOS,
+        "panx": _PANX,
+        "xquad": _XQUAD,
+        "mlqa": _MLQA,
+        "tydiqa": _TYDIQA,
+        "tatoeba": XTREME_LANGUAGES,
+    },
+    "xtreme-r": {
+        "xnli": _XNLI,
+        "xcopa": langs("et ht id it qu sw ta th tr vi zh"),
+        "udpos": _with(_UDPOS, "lt pl ro uk wo"),
+        "panx": _with(_PANX, "az gu lt pa pl qu ro uk"),
+        "xquad": _with(_XQUAD, "ro"),
+        "mlqa": _MLQA,
+        "tydiqa": _TYDIQA,
+        "tatoeba": XTREME_R_LANGUAGES,
+    },
+}
+"""The languages of every task of a benchmark that is declared here; google-research/xtreme, evaluate.py.
+
+Not declared: BUCC (mining), LAReQA and Mewsli-X (retrieval from one multilingual pool), which no kind measures yet.
+"""
 
 
 @dataclass(frozen=True)

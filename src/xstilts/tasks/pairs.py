@@ -10,6 +10,7 @@ from .readers import Row
 from .task import MINIATURE_NOTE, Classify, Files, Hub, Miniature, Pair, Splits, Task
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
+SCITAIL_LABELS = ("entails", "neutral")
 QQP_LABELS = ("not_duplicate", "duplicate")
 PARAPHRASE_LABELS = ("different", "paraphrase")
 
@@ -166,6 +167,19 @@ ANLI_PLUS = Task(
     note="ANLI, MNLI and SNLI under one head (jiant's full ANLI; Phang et al. 2020)",
 )
 
+SCITAIL = Task(
+    name="scitail",
+    kind=Classify(SCITAIL_LABELS),
+    example=_nli,
+    languages=("en",),
+    splits=Splits(train="train", dev="dev", test="test"),
+    source=Files("scitail/scitail_1.0_{split}.tsv", readers.tsv, _NLI_COLUMNS),
+    rows={"train": 23_596, "dev": 1_304, "test": 2_126},
+    metric="accuracy",
+    licence="Apache-2.0",
+    official_size=23_596,
+)
+
 QQP = Task(
     name="qqp",
     kind=Classify(QQP_LABELS),
@@ -313,6 +327,7 @@ PAIR_TASKS = (
     SNLI_SAMPLE,
     ANLI,
     ANLI_PLUS,
+    SCITAIL,
     QQP,
     XNLI,
     PAWS_X,

@@ -1,20 +1,35 @@
-"""What differs between task types and nothing else: encode, head, loss, decode.
+"""What differs between task types and nothing else: encode, head, loss, decode, and what is said of the outcome.
 
-A kind is a module with these functions. They already fit the kinds to come: an example may hold several
-sequences (multiple choice, bitext, query and candidates), and targets may be per token (tags, spans).
+A kind is a module with these functions. An example may hold several sequences (the choices of a question, the
+windows of a context, the parts of a long sentence, the sides of a bitext), and targets may be per token.
 
 * ``encode(kind, examples, tokenizer, max_tokens, prefix) -> columns``: ``ids`` and ``lengths`` (lists per
-  example, its sequences one after the other), ``types`` where the tokenizer has them, and target columns.
+  example, its sequences one after the other), ``types`` where the tokenizer has them, and target columns: one
+  number for each example, or for each token in lists as long as ``ids``.
 * ``head(kind, encoder, tokenizer, recipe) -> nn.Module | None``: the trained part on top of the encoder.
-* ``loss(encoder, head, batch, rng) -> Tensor []``: mean over the batch's examples.
-* ``decode(encoder, head, batch) -> columns``: tensors with one value per example, and
-  ``table(kind, columns) -> pyarrow.Table``: what a measurement stores of them.
+* ``loss(encoder, head, batch, rng) -> Tensor []``: mean over the batch's examples, or over what each of them has
+  several of (masked tokens, words, windows).
+* ``decode(encoder, head, batch) -> columns``: tensors with one value for each example, or `Lists` with a list for
+  each.
+* ``table(kind, columns, examples) -> pyarrow.Table``: what a measurement stores of all examples, from the columns
+  that ``decode`` gave (an array, or a list of arrays where it gave `Lists`), in the order of the examples.
+* ``dev_score(columns) -> values``: what a training says of its dev rows, from the same columns: ``accuracy`` or
+  ``loss``, and whether the model ``collapsed``, by a rule of the kind that its docstring names.
+
+Retrieval (``embed``) is not trained and has neither loss nor dev score; `evaluate` makes its table.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from . import classify, embed, mlm
+from . import choose, classify, embed, mlm, span, tag
 
-KINDS: dict[str, ModuleType] = {"classify": classify, "embed": embed, "mlm": mlm}
+KINDS: dict[str, ModuleType] = {
+    "classify": classify,
+    "embed": embed,
+    "mlm": mlm,
+    "tag": tag,
+    "span": span,
+    "choose": choose,
+}

@@ -10,8 +10,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from xstilts.metrics.classification import accuracy, majority_share
 from xstilts.stage import Recipe
 from xstilts.tasks.task import Classify, Pair
+
+COLLAPSED_SHARE = 0.99
 
 
 def encode(
@@ -71,7 +74,7 @@ def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     return {"scores": _logits(encoder, head, batch), "gold": batch.targets["label"]}
 
 
-def table(kind: Classify, columns: dict[str, np.ndarray]) -> pa.Table:
+def table(kind: Classify, columns: dict[str, np.ndarray], examples: Sequence[Pair] = ()) -> pa.Table:
     """A measurement's rows: gold and predicted label by name, logits in the order of ``kind.labels``."""
     scores = columns["scores"]
     return pa.table(
@@ -82,3 +85,18 @@ def table(kind: Classify, columns: dict[str, np.ndarray]) -> pa.Table:
             "scores": pa.array(list(scores), pa.list_(pa.float32())),
         }
     )
+
+
+def dev_score(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Accuracy and collapse.
+
+    *Collapsed* means that one class takes at least 99 % of the predictions while the gold labels are more mixed
+    than that: the model stayed at the majority class.
+    """
+    predicted, gold = columns["scores"].argmax(1).tolist(), columns["gold"].tolist()
+    share = majority_share(gold)
+    return {
+        "accuracy": accuracy(predicted, gold),
+        "majority_share": share,
+        "collapsed": majority_share(predicted) >= COLLAPSED_SHARE > share,
+    }

@@ -105,7 +105,7 @@ def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     }
 
 
-def table(kind: MaskedLM, columns: dict[str, np.ndarray]) -> pa.Table:
+def table(kind: MaskedLM, columns: dict[str, np.ndarray], examples: Sequence[Text] = ()) -> pa.Table:
     """A measurement's rows: summed loss in nats and number of masked tokens."""
     return pa.table(
         {
@@ -114,3 +114,8 @@ def table(kind: MaskedLM, columns: dict[str, np.ndarray]) -> pa.Table:
             "loss_sum": pa.array(columns["loss_sum"], pa.float32()),
         }
     )
+
+
+def dev_score(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Mean loss in nats over the masked tokens."""
+    return {"loss": float(columns["loss_sum"].sum() / max(1, columns["num_masked"].sum()))}

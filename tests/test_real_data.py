@@ -1,0 +1,207 @@
+"""Real release files: every one that a declared task names is read to its end, and holds what the manifest counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from xstilts import tasks
+from xstilts.tasks import Files, Miniature, Passage, Task, readers
+
+pytestmark = pytest.mark.usefixtures("hub_cache")
+
+RELEASED = [task for task in tasks.ALL if not any(isinstance(source, Miniature) for source in task.sources)]
+LARGE = ("panx/train-*", "udpos/train-*")
+
+NOT_DECLARED = {
+    "*LICEN[CS]E*": "no rows",
+    "*README.md": "no rows",
+    "ntrex/DOCUMENT_IDS.tsv": "no rows",
+    "pawsx/*.proxylabels.tsv.gz": "labels of another language",
+    "copa_en/test-en.nolabels.jsonl": "no labels",
+    "copa_en/superglue_copa_val.jsonl": "copa's dev again",
+    "mlqa/dev-context-??-question-??.json.gz": "question and paragraph in two languages; read below",
+    "xquad_r/*": "no kind retrieves from a multilingual pool; read below",
+    "mewsli_x_sample/*": "no kind retrieves entities; read below",
+    "xcopa/data-gmt/*": "translations into English",
+    "ud_conllu/UD_Czech-PUD/*": "no language of the benchmarks",
+    "ud_conllu/UD_Swedish-PUD/*": "no language of the benchmarks",
+    "raw_bible/*": "verses; no task",
+    "raw_udhr/*": "paragraphs; no task",
+    "raw_leipzig_sentences/??.txt": "no language of the benchmarks",
+    "ntrex/newstest2019-*": "no language of Tatoeba, or another English",
+}
+"""Files of the manifest that no declared task reads, and why."""
+
+
+class Listed(NamedTuple):
+    """A file of the manifest."""
+
+    language: str
+    count: int
+
+
+class Cell(NamedTuple):
+    """One split of a task in one language, with its first file's path in the data folder."""
+
+    task: Task
+    split: str
+    language: str
+    path: str
+
+
+@pytest.fixture(scope="module")
+def manifest(data_dir: Path) -> dict[str, Listed]:
+    """Every file that the manifest lists, by path."""
+    line = re.compile(r"\s+- (\S+) \| [^|]+ \| ([^|]+) \| (\d+) [^|]*\|", re.ASCII)
+    matches = map(line.match, (data_dir / "MANIFEST.md").read_text().splitlines())
+    found = {match[1]: Listed(match[2].strip(), int(match[3])) for match in matches if match}
+    assert len(found) > 500
+    return found
+
+
+def cells(data_dir: Path) -> Iterator[Cell]:
+    """What is on this machine of every declared task that has files of its own."""
+    for task in RELEASED:
+        for split in () if task.members else task.splits:
+            for language in task.languages_of(split):
+                if tasks.available(task, split, language, data_dir):
+                    first, *_ = tasks.data_files(task, split, language, data_dir)
+                    yield Cell(task, split, language, first.relative_to(data_dir).as_posix())
+
+
+def is_large(cell: Cell) -> bool:
+    return any(fnmatch(cell.path, pattern) for pattern in LARGE) and cell.language != "en"
+
+
+def check(cell: Cell, manifest: dict[str, Listed], data_dir: Path) -> None:
+    """Read a cell completely: as many examples as the manifest counts, or as the slice declares."""
+    examples = tasks.examples(cell.task, cell.split, cell.language, data_dir)
+    (source,) = (s for s in cell.task.sources if isinstance(s, Files) and is_from(s, cell))
+    excluding = source.reader is readers.squad_without
+    counted = manifest[cell.path].count
+    if source.rows:
+        counted = min(source.rows[1], counted) - source.rows[0]
+    if excluding:
+        assert len(examples) < counted
+    else:
+        assert len(examples) == counted
+    assert len(examples) == cell.task.count(cell.split, cell.language)
+    assert cell.language in re.split(r"\W+", manifest[cell.path].language) or cell.task.name in ("tatoeba", "ntrex")
+
+
+def is_from(source: Files, cell: Cell) -> bool:
+    return cell.path.removesuffix(".gz") == source.paths(cell.task.splits.own(cell.split), cell.language)[0]
+
+
+@pytest.mark.parametrize("task", RELEASED, ids=lambda task: task.name)
+def test_every_row_of_a_task_is_read(task: Task, data_dir: Path, manifest: dict[str, Listed]) -> None:
+    present = [cell for cell in cells(data_dir) if cell.task is task and not is_large(cell)]
+    if not present:
+        pytest.skip(f"no file of {task.name} in {data_dir}")
+    for cell in present:
+        check(cell, manifest, data_dir)
+
+
+@pytest.mark.slow
+def test_every_row_of_the_largest_files_is_read(data_dir: Path, manifest: dict[str, Listed]) -> None:
+    large = [cell for cell in cells(data_dir) if is_large(cell)]
+    assert len(large) == 69
+    for cell in large:
+        check(cell, manifest, data_dir)
+
+
+def test_a_file_of_the_manifest_is_read_by_a_task_or_says_why_not(data_dir: Path, manifest: dict[str, Listed]) -> None:
+    read = {
+        path.relative_to(data_dir).as_posix()
+        for task, split, language, _ in cells(data_dir)
+        for path in tasks.data_files(task, split, language, data_dir)
+    }
+    assert read <= set(manifest)
+    unread = set(manifest) - read
+    assert {path for path in unread if not any(fnmatch(path, pattern) for pattern in NOT_DECLARED)} == set()
+    assert not {manifest[path].language for path in unread if path.startswith("raw_leipzig")} & set(tasks.LANGUAGES)
+    assert {pattern for pattern in NOT_DECLARED if not any(fnmatch(path, pattern) for path in unread)} == set()
+
+
+def test_every_answer_stands_at_its_offset(data_dir: Path) -> None:
+    """No official file at hand needs a rule for answers that do not."""
+    counted = 0
+    for cell in cells(data_dir):
+        if cell.task.kind.name == "span":
+            for example in tasks.examples(cell.task, cell.split, cell.language, data_dir):
+                assert isinstance(example, Passage)
+                for text, start in example.answers:
+                    assert example.context[start : start + len(text)] == text
+                    counted += 1
+    assert counted > 90_000
+
+
+def test_mlqa_in_two_languages_is_read(data_dir: Path, manifest: dict[str, Listed]) -> None:
+    for path in sorted(data_dir.glob("mlqa/*.json.gz")):
+        rows = list(readers.squad(path))
+        assert len(rows) == manifest[f"mlqa/{path.name}"].count
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_xquad_r_is_xquad_with_13014_candidates(data_dir: Path, manifest: dict[str, Listed]) -> None:
+    """LAReQA's README counts 13,014 candidate sentences over 11 languages, 1,180 of them English."""
+    candidates: dict[str, int] = {}
+    for path in sorted(data_dir.glob("xquad_r/*.json.gz")):
+        rows = list(readers.lareqa(path))
+        assert len(rows) == manifest[f"xquad_r/{path.name}"].count == 1_190
+        paragraphs = {row["context"]: row["sentences"] for row in rows}
+        candidates[path.name[:2]] = sum(map(len, paragraphs.values()))
+        original = data_dir / "xquad" / f"xquad.{path.name}"
+        assert path.name.startswith("el") or list(readers.squad(original)) == list(readers.squad(path))
+    assert sum(candidates.values()) == 13_014
+    assert (candidates["en"], candidates["th"], len(candidates)) == (1_180, 852, 11)
+
+
+def test_mewsli_x_mentions_stand_at_their_offsets(data_dir: Path, manifest: dict[str, Listed]) -> None:
+    path = data_dir / "mewsli_x_sample" / "example_mentions.jsonl"
+    rows = list(readers.mewsli_x(path))
+    assert len(rows) == manifest["mewsli_x_sample/example_mentions.jsonl"].count
+    assert {row["language"] for row in rows} == {"en", "ar"}
+    assert all(row["entity"].startswith("Q") for row in rows)
+
+
+# ------------------------------------------------------------ leaks between slices and targets
+
+
+def texts(name: str, split: str, data_dir: Path, language: str = "en") -> list[Passage]:
+    examples = tasks.examples(tasks.find(name), split, language, data_dir)
+    assert all(isinstance(example, Passage) for example in examples)
+    return examples  # type: ignore[return-value]
+
+
+def paragraphs(examples: list[Passage]) -> set[str]:
+    return {" ".join(example.context.split()) for example in examples}
+
+
+def test_the_squad_subset_shares_nothing_with_xquad_and_the_halves_do(data_dir: Path) -> None:
+    xquad = texts("xquad", "test", data_dir)
+    ids = {example.id for example in xquad}
+    subset, half = texts("squad-v1@subset", "train", data_dir), texts("squad-v1@dev-halves", "train", data_dir)
+    assert not ids & {example.id for example in subset}
+    assert not paragraphs(subset) & paragraphs(xquad)
+    assert len(ids & {example.id for example in half}) == 629
+    other = texts("squad-v1@dev-halves", "dev", data_dir)
+    assert len(ids & {example.id for example in other}) == 1_190 - 629
+    assert not paragraphs(half) & paragraphs(other)
+
+
+def test_squad_v2_without_xquad_keeps_5349_of_6078_questions(data_dir: Path) -> None:
+    xquad = paragraphs(texts("xquad", "test", data_dir))
+    whole, kept = (texts(f"squad-v2@{name}", "train", data_dir) for name in ("half", "half-without-xquad"))
+    assert (len(whole), len(kept)) == (6_078, 5_349)
+    assert len(paragraphs(whole) & xquad) == 78
+    assert not paragraphs(kept) & xquad
+    assert kept == [example for example in whole if " ".join(example.context.split()) not in xquad]
+    assert sum(not example.answers for example in whole) == 3_168
+    assert paragraphs(kept) & paragraphs(texts("squad-v1@dev-halves", "dev", data_dir)), "as its overlaps say"
