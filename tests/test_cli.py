@@ -115,7 +115,7 @@ def test_the_program_alone_lists_its_commands_and_what_holds_for_all(call: Call)
     out = call("--help").out
     listed = out[out.index("\nCommands:") : out.index("Where to start")]
     assert re.findall(r"^  (\w+) +\S", listed, re.MULTILINE) == [
-        *("studies", "tasks", "fetch", "plan", "run", "status", "report", "rescore", "store")
+        *("studies", "tasks", "fetch", "plan", "run", "status", "report", "rescore", "score", "export", "store")
     ]
     assert {words[0] for words in commands()} == set(re.findall(r"^  (\w+)", listed, re.MULTILINE))
     assert "..." not in listed  # every purpose fits into its line

@@ -5,37 +5,16 @@ import re
 
 import pytest
 
-from xstilts.miniature.inventory import (
-    CATEGORIES,
-    GOODS,
-    MASS,
-    OBJECTS,
-    QUESTIONS,
-    RELATIONS,
-    TEMPLATES,
-    WOMEN,
-)
+from saying import fact, spoken, the
+from xstilts.miniature.inventory import CATEGORIES, GOODS, MASS, OBJECTS, QUESTIONS, WOMEN
 from xstilts.miniature.languages.ar import Arabic
-from xstilts.miniature.world import Fact, Phrase, World
+from xstilts.miniature.world import Fact, Phrase
 
 ARABIC = Arabic()
 
 
-def make(relation: str, **roles: str | int | Phrase) -> Fact:
-    """A fact; a string is a lexeme, an int a figure."""
-    phrases = {
-        role: Phrase(figure=value) if isinstance(value, int) else Phrase(value) if isinstance(value, str) else value
-        for role, value in roles.items()
-    }
-    return Fact(relation, phrases)
-
-
-def the(lexeme: str, adjective: str = "") -> Phrase:
-    return Phrase(lexeme, definite=True, adjective=adjective)
-
-
 def act(agent: str | Phrase, verb: str, thing: str, count: int = 1, adjective: str = "", **roles: str) -> Fact:
-    return make("act", agent=agent, verb=verb, object=Phrase(thing, count=count, adjective=adjective), **roles)
+    return fact("act", agent=agent, verb=verb, object=Phrase(thing, count=count, adjective=adjective), **roles)
 
 
 SENTENCES = {
@@ -60,43 +39,43 @@ SENTENCES = {
     "colour-feminine": (act("omar", "to_see", "car", adjective="red"), "", "رأى عمر سيارة حمراء."),
     "colour-nisba": (act("omar", "to_see", "horse", adjective="brown"), "", "رأى عمر حصانًا بنيًا."),
     "adjective-definite": (
-        make("act", agent="omar", verb="to_wash", object=the("dress", "white")),
+        fact("act", agent="omar", verb="to_wash", object=the("dress", "white")),
         "",
         "غسل عمر الفستان الأبيض.",
     ),
-    "defective-nominative": (make("quality", thing=the("book"), quality="expensive"), "", "الكتاب غالٍ."),
+    "defective-nominative": (fact("quality", thing=the("book"), quality="expensive"), "", "الكتاب غالٍ."),
     "defective-accusative": (
         act("omar", "to_buy", "ring", adjective="expensive"),
         "",
         "اشترى عمر خاتمًا غاليًا.",
     ),
     "defective-definite": (
-        make("own", agent="omar", object=Phrase("ring", adjective="expensive")),
+        fact("own", agent="omar", object=Phrase("ring", adjective="expensive")),
         "own-belongs",
         "الخاتم الغالي ملك لعمر.",
     ),
     "annexation-indefinite": (act("ali", "to_lose", "tie", adjective="blue"), "", "فقد علي ربطة عنق زرقاء."),
     "annexation-definite": (
-        make("act", agent="ali", verb="to_lose", object=the("tie", "blue")),
+        fact("act", agent="ali", verb="to_lose", object=the("tie", "blue")),
         "",
         "فقد علي ربطة العنق الزرقاء.",
     ),
     "compound-adjective": (
-        make("act", agent="ali", verb="to_repair", object=the("motorcycle", "old")),
+        fact("act", agent="ali", verb="to_repair", object=the("motorcycle", "old")),
         "",
         "أصلح علي الدراجة النارية القديمة.",
     ),
     # Numerals.
     "dual-accusative": (act("anna", "to_buy", "book", 2), "", "اشترت آنا كتابين."),
-    "dual-nominative": (make("count_at", counted=Phrase("dog", count=2), place="park"), "", "هناك كلبان في المتنزه."),
-    "dual-feminine": (make("count_at", counted=Phrase("car", count=2), place="park"), "", "هناك سيارتان في المتنزه."),
+    "dual-nominative": (fact("count_at", counted=Phrase("dog", count=2), place="park"), "", "هناك كلبان في المتنزه."),
+    "dual-feminine": (fact("count_at", counted=Phrase("car", count=2), place="park"), "", "هناك سيارتان في المتنزه."),
     "dual-genitive": (
-        make("give", agent="anna", other="paul", object=Phrase("pear", count=2)),
+        fact("give", agent="anna", other="paul", object=Phrase("pear", count=2)),
         "give-received",
         "حصل بول على إجاصتين من آنا.",
     ),
     "dual-adjective": (
-        make("own", agent="anna", object=Phrase("cat", count=2, adjective="white")),
+        fact("own", agent="anna", object=Phrase("cat", count=2, adjective="white")),
         "",
         "لدى آنا قطتان بيضاوان.",
     ),
@@ -116,16 +95,16 @@ SENTENCES = {
     ),
     "plural-definite-in-question": (act("anna", "to_buy", "cup", 9), "q-act-time", "متى اشترت آنا الأكواب؟"),
     "how-many-accusative-singular": (
-        make("count_at", counted=Phrase("chair", count=4), place="kitchen"),
+        fact("count_at", counted=Phrase("chair", count=4), place="kitchen"),
         "q-count",
         "كم كرسيًا يوجد في المطبخ؟",
     ),
     "how-many-feminine": (
-        make("count_at", counted=Phrase("table", count=4), place="garden"),
+        fact("count_at", counted=Phrase("table", count=4), place="garden"),
         "q-count",
         "كم طاولة توجد في الحديقة؟",
     ),
-    "years-accusative": (make("age", agent="elif", age=42), "age-age", "تبلغ إليف من العمر 42 عامًا."),
+    "years-accusative": (fact("age", agent="elif", age=42), "age-age", "تبلغ إليف من العمر 42 عامًا."),
     # Verbs.
     "verb-before-masculine-job": (
         act(the("driver"), "to_drink", "tea", time="yesterday"),
@@ -133,171 +112,145 @@ SENTENCES = {
         "شرب السائق شايًا أمس.",
     ),
     "verb-past-defective-feminine": (act("eva", "to_forget", "pen"), "", "نسيت إيفا قلمًا."),
-    "verb-past-drops-alif-maqsura": (make("did", agent="eva", activity="to_cry"), "", "بكت إيفا."),
+    "verb-past-drops-alif-maqsura": (fact("did", agent="eva", activity="to_cry"), "", "بكت إيفا."),
     "verb-agrees-with-animal": (
-        make("did", agent=the("cow"), activity="to_sleep", place="farm"),
+        fact("did", agent=the("cow"), activity="to_sleep", place="farm"),
         "",
         "نامت البقرة في المزرعة.",
     ),
     "verb-singular-before-plural": (
-        make("group_did", group=the("musicians"), activity="to_sing", place="beach", time="last_night"),
+        fact("group_did", group=the("musicians"), activity="to_sing", place="beach", time="last_night"),
         "",
         "غنى الموسيقيون على الشاطئ الليلة الماضية.",
     ),
     "who-takes-masculine": (act("anna", "to_write", "letter"), "q-act-agent", "من كتب الرسالة؟"),
-    "jussive-defective": (make("act_not", agent="anna", verb="to_buy", object="car"), "", "لم تشتر آنا سيارة."),
-    "jussive-hollow": (make("act_not", agent="paul", verb="to_sell", object="boat"), "", "لم يبع بول قاربًا."),
-    "jussive-sound": (make("act_not", agent="paul", verb="to_read", object="book"), "", "لم يقرأ بول كتابًا."),
-    "subjunctive": (make("want", agent="paul", verb="to_draw", object="goat"), "", "يريد بول أن يرسم عنزة."),
+    "jussive-defective": (fact("act_not", agent="anna", verb="to_buy", object="car"), "", "لم تشتر آنا سيارة."),
+    "jussive-hollow": (fact("act_not", agent="paul", verb="to_sell", object="boat"), "", "لم يبع بول قاربًا."),
+    "jussive-sound": (fact("act_not", agent="paul", verb="to_read", object="book"), "", "لم يقرأ بول كتابًا."),
+    "subjunctive": (fact("want", agent="paul", verb="to_draw", object="goat"), "", "يريد بول أن يرسم عنزة."),
     "subjunctive-feminine": (
-        make("want", agent="nina", verb="to_eat", object="bread"),
+        fact("want", agent="nina", verb="to_eat", object="bread"),
         "",
         "تريد نينا أن تأكل خبزًا.",
     ),
     "future-clitic": (
-        make("will_travel", agent="fatima", city="cairo", means="by_train", time="tomorrow"),
+        fact("will_travel", agent="fatima", city="cairo", means="by_train", time="tomorrow"),
         "",
         "ستسافر فاطمة إلى القاهرة بالقطار غدًا.",
     ),
-    "name-with-ta-of-a-man": (make("live", agent="juma", city="mombasa"), "", "يعيش جمعة في مومباسا."),
-    "passive": (make("born", agent="sara", city="rome", year=1980), "", "وُلدت سارة في روما عام 1980."),
+    "name-with-ta-of-a-man": (fact("live", agent="juma", city="mombasa"), "", "يعيش جمعة في مومباسا."),
+    "passive": (fact("born", agent="sara", city="rome", year=1980), "", "وُلدت سارة في روما عام 1980."),
     # Generic and indefinite mass nouns.
-    "generic-mass-with-article": (make("like_not", agent="raj", object="fish"), "", "لا يحب راج السمك."),
+    "generic-mass-with-article": (fact("like_not", agent="raj", object="fish"), "", "لا يحب راج السمك."),
     "habit-mass-with-article": (
-        make("habit", agent=the("judge"), verb="to_drink", object="coffee", frequency="every_morning"),
+        fact("habit", agent=the("judge"), verb="to_drink", object="coffee", frequency="every_morning"),
         "",
         "يشرب القاضي القهوة كل صباح.",
     ),
     "habit-count-indefinite": (
-        make("habit", agent="nina", verb="to_read", object="newspaper", frequency="every_day"),
+        fact("habit", agent="nina", verb="to_read", object="newspaper", frequency="every_day"),
         "",
         "تقرأ نينا صحيفة كل يوم.",
     ),
     # Predicates.
-    "job-feminine": (make("job", agent="anna", job="doctor"), "", "آنا طبيبة."),
-    "job-defective": (make("job", agent="ivan", job="lawyer"), "", "إيفان محامٍ."),
-    "job-defective-feminine": (make("job", agent="anna", job="singer"), "", "آنا مغنية."),
-    "job-accusative": (make("job", agent="ivan", job="judge"), "job-works_as", "يعمل إيفان قاضيًا."),
-    "job-annexation-feminine": (make("job", agent="anna", job="dentist"), "job-works_as", "تعمل آنا طبيبة أسنان."),
-    "job-annexation-definite": (make("go", agent=the("dentist"), place="bank"), "", "ذهب طبيب الأسنان إلى البنك."),
-    "kin-feminine": (make("kin", agent="lena", kin="neighbour", other="max"), "kin-of", "لينا هي جارة ماكس."),
-    "kin-question-masculine": (make("kin", agent="max", kin="son", other="lena"), "q-kin", "من هو ابن لينا؟"),
-    "state-feminine-irregular": (make("feel", agent="lena", state="thirsty"), "", "لينا عطشى."),
-    "laysa-accusative": (make("feel_not", agent="max", state="busy"), "", "ليس ماكس مشغولًا."),
-    "laysa-feminine": (make("feel_not", agent="lena", state="busy"), "", "ليست لينا مشغولة."),
-    "laysa-diptote": (make("feel_not", agent="max", state="thirsty"), "", "ليس ماكس عطشان."),
+    "job-feminine": (fact("job", agent="anna", job="doctor"), "", "آنا طبيبة."),
+    "job-defective": (fact("job", agent="ivan", job="lawyer"), "", "إيفان محامٍ."),
+    "job-defective-feminine": (fact("job", agent="anna", job="singer"), "", "آنا مغنية."),
+    "job-accusative": (fact("job", agent="ivan", job="judge"), "job-works_as", "يعمل إيفان قاضيًا."),
+    "job-annexation-feminine": (fact("job", agent="anna", job="dentist"), "job-works_as", "تعمل آنا طبيبة أسنان."),
+    "job-annexation-definite": (fact("go", agent=the("dentist"), place="bank"), "", "ذهب طبيب الأسنان إلى البنك."),
+    "kin-feminine": (fact("kin", agent="lena", kin="neighbour", other="max"), "kin-of", "لينا هي جارة ماكس."),
+    "kin-question-masculine": (fact("kin", agent="max", kin="son", other="lena"), "q-kin", "من هو ابن لينا؟"),
+    "state-feminine-irregular": (fact("feel", agent="lena", state="thirsty"), "", "لينا عطشى."),
+    "laysa-accusative": (fact("feel_not", agent="max", state="busy"), "", "ليس ماكس مشغولًا."),
+    "laysa-feminine": (fact("feel_not", agent="lena", state="busy"), "", "ليست لينا مشغولة."),
+    "laysa-diptote": (fact("feel_not", agent="max", state="thirsty"), "", "ليس ماكس عطشان."),
     "because-pronoun-and-kana": (
-        make("because", agent="david", reaction="went_to_bed", state="tired", time="on_monday"),
+        fact("because", agent="david", reaction="went_to_bed", state="tired", time="on_monday"),
         "",
         "ذهب ديفيد إلى الفراش يوم الاثنين لأنه كان متعبًا.",
     ),
     "because-feminine": (
-        make("because", agent="clara", reaction="came_late", state="busy"),
+        fact("because", agent="clara", reaction="came_late", state="busy"),
         "",
         "جاءت كلارا متأخرة لأنها كانت مشغولة.",
     ),
     "elative-invariable": (
-        make("compare", agent="clara", comparison="younger", other="max"),
+        fact("compare", agent="clara", comparison="younger", other="max"),
         "",
         "كلارا أصغر سنًا من ماكس.",
     ),
-    "participle-feminine": (make("made_of", thing=the("bag"), material="of_leather"), "", "الحقيبة مصنوعة من الجلد."),
+    "participle-feminine": (fact("made_of", thing=the("bag"), material="of_leather"), "", "الحقيبة مصنوعة من الجلد."),
     # Clitics, order, questions.
     "possession-nominative": (
-        make("own", agent="omar", object=Phrase("tractor", adjective="new")),
+        fact("own", agent="omar", object=Phrase("tractor", adjective="new")),
         "",
         "لدى عمر جرار جديد.",
     ),
     "li-before-name": (
-        make("sell_to", agent="asha", other="emre", object="sofa", time="last_week"),
+        fact("sell_to", agent="asha", other="emre", object="sofa", time="last_week"),
         "",
         "باعت آشا أريكة لإمره الأسبوع الماضي.",
     ),
     "li-and-article": (
-        make("give", agent="asha", other=the("teacher"), object="pen"),
+        fact("give", agent="asha", other=the("teacher"), object="pen"),
         "",
         "أعطت آشا قلمًا للمعلم.",
     ),
-    "li-in-question": (make("give", agent="asha", other="emre", object="pen"), "q-give-other", "لمن أعطت آشا القلم؟"),
-    "bi-with-verb": (make("meet", agent="asha", other="emre", place="cafe"), "", "التقت آشا بإمره في المقهى."),
-    "bi-in-question": (make("meet", agent="asha", other="emre"), "q-meet", "بمن التقت آشا؟"),
-    "place-pronoun-feminine": (make("opens", place="market", hour=8), "", "تفتح السوق أبوابها في الساعة 8."),
-    "place-pronoun-masculine": (make("opens", place="cafe", hour=9), "q-opens2", "في أي ساعة يفتح المقهى أبوابه؟"),
+    "li-in-question": (fact("give", agent="asha", other="emre", object="pen"), "q-give-other", "لمن أعطت آشا القلم؟"),
+    "bi-with-verb": (fact("meet", agent="asha", other="emre", place="cafe"), "", "التقت آشا بإمره في المقهى."),
+    "bi-in-question": (fact("meet", agent="asha", other="emre"), "q-meet", "بمن التقت آشا؟"),
+    "place-pronoun-feminine": (fact("opens", place="market", hour=8), "", "تفتح السوق أبوابها في الساعة 8."),
+    "place-pronoun-masculine": (fact("opens", place="cafe", hour=9), "q-opens2", "في أي ساعة يفتح المقهى أبوابه؟"),
     "lada-before-pronoun": (
-        make("work_for", agent="eva", company="atlas"),
+        fact("work_for", agent="eva", company="atlas"),
         "q-work_for2",
         "ما اسم الشركة التي تعمل لديها إيفا؟",
     ),
     "time-fronted": (
-        make("weather", weather="was_cold", city="moscow", time="last_year"),
+        fact("weather", weather="was_cold", city="moscow", time="last_year"),
         "weather-fronted",
         "في العام الماضي كان الجو باردًا في موسكو.",
     ),
     "time-last": (
-        make("weather", weather="was_cold", city="moscow", time="last_year"),
+        fact("weather", weather="was_cold", city="moscow", time="last_year"),
         "",
         "كان الجو باردًا في موسكو العام الماضي.",
     ),
-    "verbal-noun": (make("can_not", agent="zuri", skill="can_ride"), "", "لا تستطيع زوري ركوب الخيل."),
+    "verbal-noun": (fact("can_not", agent="zuri", skill="can_ride"), "", "لا تستطيع زوري ركوب الخيل."),
     "hypernym-compound": (
-        make("play", agent="zuri", instrument="any_instrument"),
+        fact("play", agent="zuri", instrument="any_instrument"),
         "",
         "تعزف زوري على آلة موسيقية.",
     ),
-    "instrument-definite": (make("play", agent="zuri", instrument="violin"), "", "تعزف زوري على الكمان."),
+    "instrument-definite": (fact("play", agent="zuri", instrument="violin"), "", "تعزف زوري على الكمان."),
     "something-accusative": (act("zuri", "to_find", "something"), "", "وجدت زوري شيئًا ما."),
     "someone-nominative": (act("someone", "to_find", "key"), "", "وجد شخص ما مفتاحًا."),
 }
 
 
-@pytest.mark.parametrize(("fact", "template", "expected"), SENTENCES.values(), ids=SENTENCES)
-def test_sentence(fact: Fact, template: str, expected: str) -> None:
-    assert ARABIC.sentence(fact, template).text == expected
-
-
-def random_sentences(count: int):
-    world = World("train", "arabic")
-    for template, _ in itertools.product(TEMPLATES, range(count)):
-        relation = QUESTIONS[template].relation if template in QUESTIONS else template.split("-")[0]
-        fact = world.fact(relation)
-        if not template.endswith("fronted") or "time" not in RELATIONS[relation].roles or "time" in fact.roles:
-            yield template, fact, ARABIC.sentence(fact, template)
-
-
-def test_every_word_is_tagged_and_in_arabic_script() -> None:
-    marks = re.compile(r"[\u0621-\u063a\u0641-\u064a\u064b\u064d\u064f\u0651]+|[0-9]+|[.؟]")
-    for template, _, sentence in random_sentences(8):
-        assert [word for word in sentence.words if word.upos == "X"] == [], template
-        assert all(marks.fullmatch(word.text) for word in sentence.words), sentence.text
-        assert sentence.text.endswith("؟" if template in QUESTIONS else "."), sentence.text
-        assert not re.search(r" [.؟ ]", sentence.text), sentence.text
-
-
-def test_proper_nouns_are_entities() -> None:
-    for category in ("name", "city", "company"):
-        for lexeme in CATEGORIES[category]:
-            (word,) = ARABIC.name(Phrase(lexeme), "", make("live", agent="anna", city="rome"))
-            assert word.upos == "PROPN", lexeme
+@pytest.mark.parametrize(("said", "template", "expected"), SENTENCES.values(), ids=SENTENCES)
+def test_sentence(said: Fact, template: str, expected: str) -> None:
+    assert ARABIC.sentence(said, template).text == expected
 
 
 def test_the_answer_stands_without_its_preposition() -> None:
-    for template, question in QUESTIONS.items():
-        world = World("train", template)
-        facts = [world.fact(question.relation) for _ in range(20)]
-        fact = next(fact for fact in facts if question.asks in fact.roles)
-        sentence = ARABIC.sentence(fact)
-        start, end = sentence.span(question.asks)
-        assert not re.match("في |على |إلى |ب ?ال", sentence.text[start:end]), sentence.text
+    asked = {(question.relation, question.asks) for question in QUESTIONS.values()}
+    for said in spoken("ar"):
+        for role in said.fact.roles if said.template == said.fact.relation else ():
+            if (said.template, role) in asked:
+                start, end = said.sentence.span(role)
+                assert not re.match("في |على |إلى |ب ?ال", said.text[start:end]), said.text
 
 
 def test_every_count_noun_has_its_forms() -> None:
-    fact = make("live", agent="anna", city="rome")
+    home = fact("live", "anna", "rome")
     for category in (*GOODS, "hypernym"):
         for lexeme in CATEGORIES[category]:
-            head = [ARABIC.noun(Phrase(lexeme, count=n), "acc", fact)[0].text for n in (1, 2)]
+            head = [ARABIC.noun(Phrase(lexeme, count=n), "acc", home)[0].text for n in (1, 2)]
             assert head[1].endswith(("ين", "تي")), lexeme
             assert head[0] != head[1]
-            numeral, plural, *_ = ARABIC.noun(Phrase(lexeme, count=3), "acc", fact)
+            numeral, plural, *_ = ARABIC.noun(Phrase(lexeme, count=3), "acc", home)
             counted = ARABIC.lexicon[lexeme].get("counted", ARABIC.lexicon[lexeme])
             feminine = counted["form"].endswith("ة") or lexeme == "camera"
             assert (numeral.text, numeral.upos) == ("ثلاث" if feminine else "ثلاثة", "NUM"), lexeme
@@ -305,13 +258,13 @@ def test_every_count_noun_has_its_forms() -> None:
 
 
 def test_adjectives_agree_in_definiteness_and_gender() -> None:
-    fact = make("live", agent="anna", city="rome")
+    home = fact("live", "anna", "rome")
     for category in (*GOODS, *MASS, "hypernym"):
         for lexeme, adjective in itertools.product(CATEGORIES[category], CATEGORIES["colour"] + CATEGORIES["quality"]):
-            definite = ARABIC.noun(the(lexeme, adjective), "acc", fact)
+            definite = ARABIC.noun(the(lexeme, adjective), "acc", home)
             assert definite[-1].text.startswith("ال")
             assert not definite[-1].text.endswith(("ًا", "ً", "ٍ"))
-            bare = ARABIC.noun(Phrase(lexeme, adjective=adjective), "acc", fact)
+            bare = ARABIC.noun(Phrase(lexeme, adjective=adjective), "acc", home)
             assert not bare[-1].text.startswith("ال")
             feminine = ARABIC.agreement(Phrase(lexeme)) == "f"
             assert feminine == bare[-1].text.endswith(("ة", "اء"))
@@ -322,22 +275,15 @@ def test_verbs_agree_with_their_subject() -> None:
         thing = CATEGORIES.get(objects[0], objects)[0]
         for form, relation in (("present", "want"), ("jussive", "act_not")):
             man, woman = (
-                ARABIC.verb(Phrase(verb), form, make(relation, agent=agent, verb=verb, object=thing))[0].text
+                ARABIC.verb(Phrase(verb), form, fact(relation, agent=agent, verb=verb, object=thing))[0].text
                 for agent in ("peter", "anna")
             )
             assert (man[0], woman) == ("ي", "ت" + man[1:]), verb
-        woman = ARABIC.verb(Phrase(verb), "past", make("act", agent="anna", verb=verb, object=thing))[0].text
+        woman = ARABIC.verb(Phrase(verb), "past", fact("act", agent="anna", verb=verb, object=thing))[0].text
         assert re.search("[^ى]ت$", woman), verb
 
 
 def test_jobs_of_women_are_feminine() -> None:
     for woman, job in itertools.product(WOMEN[:2], CATEGORIES["job"]):
-        words = ARABIC.sentence(make("job", agent=woman, job=job)).words
+        words = ARABIC.sentence(fact("job", agent=woman, job=job)).words
         assert words[1].text.endswith("ة"), job
-
-
-def test_no_two_lexemes_of_a_category_look_the_same() -> None:
-    for category in CATEGORIES:
-        entries = [ARABIC.lexicon[lexeme] for lexeme in CATEGORIES[category]]
-        spelled = [str({k: v for k, v in entry.items() if k != "pl"}) for entry in entries]
-        assert len(set(spelled)) == len(spelled), category

@@ -6,34 +6,22 @@ import re
 
 import pytest
 
-from xstilts.miniature.inventory import CATEGORIES, DEFINITE_VERBS, GOODS, MASS, OBJECTS, QUESTIONS, TEMPLATES
+from saying import act, counted, fact, texts
+from xstilts.miniature.inventory import CATEGORIES, GOODS, MASS
 from xstilts.miniature.languages.es import Spanish
-from xstilts.miniature.world import Fact, Phrase, World
+from xstilts.miniature.world import Fact, Phrase
 
 SPANISH = Spanish()
 P = Phrase
 
 
-def act(verb: str, what: Phrase, relation: str = "act", **more: str) -> Fact:
-    roles = {"agent": P("anna"), "verb": P(verb), "object": what} | {role: P(name) for role, name in more.items()}
-    return Fact(relation, roles)
-
-
 def own(lexeme: str, count: int = 1, adjective: str = "") -> Fact:
-    return Fact("own", {"agent": P("omar"), "object": P(lexeme, count=count, adjective=adjective)})
+    return fact("own", "omar", P(lexeme, count=count, adjective=adjective))
 
 
 def about(relation: str, thing: str, **roles: str | int) -> Fact:
     """A fact about the thing, which is definite."""
-    return Fact(relation, {"thing": P(thing, definite=True), **plain(relation, **roles).roles})
-
-
-def plain(relation: str, **roles: str | int) -> Fact:
-    return Fact(relation, {r: P(figure=v) if isinstance(v, int) else P(v) for r, v in roles.items()})
-
-
-def counted(thing: str, count: int, place: str) -> Fact:
-    return Fact("count_at", {"counted": P(thing, count=count), "place": P(place)})
+    return fact(relation, P(thing, definite=True), **roles)
 
 
 EXPECTED = {
@@ -81,10 +69,10 @@ EXPECTED = {
     "negation-mass": (act("to_eat", P("rice"), "act_not"), "", "Ana no comió arroz."),
     "negation-pronoun-thing": (act("to_bring", P("something"), "act_not"), "", "Ana no trajo nada."),
     "negation-pronoun-person": (act("to_see", P("someone"), "act_not"), "", "Ana no vio a nadie."),
-    "contraction-al": (plain("go", agent="emma", place="market"), "", "Emma fue al mercado."),
-    "no-contraction-la": (plain("go", agent="emma", place="beach"), "", "Emma fue a la playa."),
+    "contraction-al": (fact("go", agent="emma", place="market"), "", "Emma fue al mercado."),
+    "no-contraction-la": (fact("go", agent="emma", place="beach"), "", "Emma fue a la playa."),
     "no-contraction-of-names": (
-        plain("travel", agent="emma", city="cairo", means="by_plane"),
+        fact("travel", agent="emma", city="cairo", means="by_plane"),
         "",
         "Emma viajó a El Cairo en avión.",
     ),
@@ -95,50 +83,50 @@ EXPECTED = {
     "estar-quality-masculine": (about("quality", "knife", quality="clean"), "", "El cuchillo está limpio."),
     "estar-place": (about("at", "bear", place="forest"), "", "El oso está en el bosque."),
     "participle-made-of": (about("made_of", "box", material="of_metal"), "", "La caja está hecha de metal."),
-    "state-feminine": (plain("feel", agent="lena", state="angry"), "", "Lena está enfadada."),
-    "state-masculine": (plain("feel_not", agent="david", state="busy"), "", "David no está ocupado."),
+    "state-feminine": (fact("feel", agent="lena", state="angry"), "", "Lena está enfadada."),
+    "state-masculine": (fact("feel_not", agent="david", state="busy"), "", "David no está ocupado."),
     "state-of-job": (
-        Fact("feel", {"agent": P("nurse", definite=True), "state": P("sick")}),
+        fact("feel", P("nurse", definite=True), "sick"),
         "",
         "El enfermero está enfermo.",
     ),
-    "state-noun": (plain("feel", agent="lena", state="thirsty"), "", "Lena tiene sed."),
+    "state-noun": (fact("feel", agent="lena", state="thirsty"), "", "Lena tiene sed."),
     "because-imperfect": (
-        plain("because", agent="mei", reaction="went_to_bed", state="tired", time="last_night"),
+        fact("because", agent="mei", reaction="went_to_bed", state="tired", time="last_night"),
         "",
         "Mei se acostó anoche porque estaba cansada.",
     ),
-    "gustar": (plain("like", agent="ali", object="honey"), "", "A Ali le gusta la miel."),
-    "gustar-negated": (plain("like_not", agent="asha", object="water"), "", "A Asha no le gusta el agua."),
-    "gustar-question": (plain("like", agent="asha", object="tea"), "q-like", "¿Qué le gusta a Asha?"),
+    "gustar": (fact("like", agent="ali", object="honey"), "", "A Ali le gusta la miel."),
+    "gustar-negated": (fact("like_not", agent="asha", object="water"), "", "A Asha no le gusta el agua."),
+    "gustar-question": (fact("like", agent="asha", object="tea"), "q-like", "¿Qué le gusta a Asha?"),
     "clitic-doubling": (
-        Fact("give", {"agent": P("juma"), "other": P("maria"), "object": P("flower", adjective="white")}),
+        fact("give", "juma", "maria", P("flower", adjective="white")),
         "",
         "Juma le dio una flor blanca a María.",
     ),
     "clitic-doubling-question": (
-        plain("give", agent="juma", other="maria", object="ring", time="on_friday"),
+        fact("give", agent="juma", other="maria", object="ring", time="on_friday"),
         "q-give-other",
         "¿A quién le dio Juma el anillo el viernes?",
     ),
-    "job-feminine": (plain("job", agent="sofia", job="judge"), "", "Sofía es jueza."),
-    "job-feminine-irregular": (plain("job", agent="sofia", job="actor"), "job-works_as", "Sofía trabaja como actriz."),
-    "job-masculine": (plain("job", agent="ivan", job="cook"), "", "Iván es cocinero."),
-    "job-common-gender": (plain("job", agent="clara", job="journalist"), "", "Clara es periodista."),
+    "job-feminine": (fact("job", agent="sofia", job="judge"), "", "Sofía es jueza."),
+    "job-feminine-irregular": (fact("job", agent="sofia", job="actor"), "job-works_as", "Sofía trabaja como actriz."),
+    "job-masculine": (fact("job", agent="ivan", job="cook"), "", "Iván es cocinero."),
+    "job-common-gender": (fact("job", agent="clara", job="journalist"), "", "Clara es periodista."),
     "comparison-feminine": (
-        plain("compare", agent="eva", comparison="taller", other="raj"),
+        fact("compare", agent="eva", comparison="taller", other="raj"),
         "",
         "Eva es más alta que Raj.",
     ),
     "comparison-suppletive": (
-        plain("compare", agent="eva", comparison="older", other="raj"),
+        fact("compare", agent="eva", comparison="older", other="raj"),
         "",
         "Eva es mayor que Raj.",
     ),
-    "kin-feminine": (plain("kin", agent="nina", kin="friend", other="max"), "", "Nina es amiga de Max."),
-    "kin-article": (plain("kin", agent="nina", kin="wife", other="max"), "", "Nina es la esposa de Max."),
+    "kin-feminine": (fact("kin", agent="nina", kin="friend", other="max"), "", "Nina es amiga de Max."),
+    "kin-article": (fact("kin", agent="nina", kin="wife", other="max"), "", "Nina es la esposa de Max."),
     "kin-called": (
-        plain("kin", agent="paul", kin="neighbour", other="max"),
+        fact("kin", agent="paul", kin="neighbour", other="max"),
         "kin-of",
         "Un vecino de Max se llama Paul.",
     ),
@@ -146,40 +134,40 @@ EXPECTED = {
     "how-many-masculine": (counted("mouse", 4, "farm"), "q-count", "¿Cuántos ratones hay en la granja?"),
     "there-are": (counted("lion", 2, "station"), "count_at-fronted", "En la estación hay dos leones."),
     "verb-plural": (
-        plain("group_did", group="tourists", activity="to_sleep", place="airport"),
+        fact("group_did", group="tourists", activity="to_sleep", place="airport"),
         "",
         "Los turistas durmieron en el aeropuerto.",
     ),
     "verb-singular": (
-        Fact("did", {"agent": P("duck", definite=True), "activity": P("to_laugh")}),
+        fact("did", P("duck", definite=True), "to_laugh"),
         "",
         "El pato se rio.",
     ),
     "present": (
-        plain("habit", agent="omar", verb="to_read", object="newspaper", frequency="every_day"),
+        fact("habit", agent="omar", verb="to_read", object="newspaper", frequency="every_day"),
         "",
         "Omar lee un periódico todos los días.",
     ),
-    "infinitive": (plain("want", agent="omar", verb="to_order", object="soup"), "", "Omar quiere pedir sopa."),
+    "infinitive": (fact("want", agent="omar", verb="to_order", object="soup"), "", "Omar quiere pedir sopa."),
     "future": (
-        plain("will_travel", agent="zuri", city="london", means="by_train", time="next_week"),
+        fact("will_travel", agent="zuri", city="london", means="by_train", time="next_week"),
         "",
         "Zuri viajará a Londres en tren la próxima semana.",
     ),
     "weather": (
-        plain("weather", weather="was_cold", city="moscow", time="on_monday"),
+        fact("weather", weather="was_cold", city="moscow", time="on_monday"),
         "",
         "Hizo frío en Moscú el lunes.",
     ),
-    "hours": (plain("opens", place="library", hour=9), "", "La biblioteca abre a las 9."),
+    "hours": (fact("opens", place="library", hour=9), "", "La biblioteca abre a las 9."),
     "inverted-question-mark-and-capital": (about("at", "cat", place="park"), "q-at", "¿Dónde está el gato?"),
 }
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_sentence(name: str) -> None:
-    fact, template, expected = EXPECTED[name]
-    assert SPANISH.sentence(fact, template).text == expected
+    said, template, expected = EXPECTED[name]
+    assert SPANISH.sentence(said, template).text == expected
 
 
 GENDERS = {
@@ -205,35 +193,10 @@ def test_gender_of_every_noun(gender: str) -> None:
     assert {noun for noun, found in nouns if found == gender} == set(GENDERS[gender].split())
 
 
-def all_sentences() -> list[tuple[str, list[tuple[str, str]]]]:
-    world, found = World("train", 5), []
-    for template in TEMPLATES:
-        relation = QUESTIONS[template].relation if template in QUESTIONS else template.split("-")[0]
-        for _ in range(12):
-            sentence = SPANISH.sentence(world.fact(relation), template)
-            found.append((sentence.text, [(word.text, word.upos) for word in sentence.words]))
-    for verb, allowed in OBJECTS.items():
-        for noun in (n for a in (*allowed, "pronoun") for n in CATEGORIES.get(a, (a,))):
-            what = P(noun, definite=verb in DEFINITE_VERBS)
-            for relation, template in (("act", "act"), ("act_not", "act_not"), ("act", "q-act-agent")):
-                sentence = SPANISH.sentence(act(verb, what, relation), template)
-                found.append((sentence.text, [(word.text, word.upos) for word in sentence.words]))
-    return found
-
-
-def test_every_sentence_is_spanish_and_tagged() -> None:
-    for text, words in all_sentences():
-        assert re.fullmatch(r"[A-ZÁÉ][A-Za-z0-9áéíóúñÁÉ ]+\.|¿[A-ZÁÉ][A-Za-z0-9áéíóúñÁÉ ]+\?", text), text
-        assert "  " not in text
+def test_articles_contract() -> None:
+    for text in texts("es"):
         assert not re.search(r"\b([Aa]|de) el\b", text), text
         assert not re.search(r"\ba a\b", text), text
-        assert all(upos != "X" and word for word, upos in words), words
-
-
-def test_lexemes_of_a_category_differ() -> None:
-    for category, lexemes in CATEGORIES.items():
-        spelled = [str(SPANISH.lexicon[lexeme].get("form", SPANISH.lexicon[lexeme].get("past"))) for lexeme in lexemes]
-        assert len(set(spelled)) == len(spelled), category
 
 
 def test_garment_agrees() -> None:

@@ -6,34 +6,12 @@ import re
 
 import pytest
 
-from xstilts.miniature.grammar import UPOS
-from xstilts.miniature.inventory import (
-    CATEGORIES,
-    CATEGORY,
-    QUESTIONS,
-    RELATIONS,
-    TEMPLATES,
-    VARIANTS,
-)
+from saying import told
+from xstilts.miniature.inventory import CATEGORIES, CATEGORY
 from xstilts.miniature.languages.tr import Turkish, attach
-from xstilts.miniature.world import SPLITS, Fact, Phrase, World
 
 TR = Turkish()
 FRONT, BACK = set("eiöü"), set("aıouâ")
-
-
-def fact(text: str) -> Fact:
-    """``relation role=lexeme`` with ``*3`` for a count, ``/red`` for an adjective, ``!`` for definite."""
-    relation, *pairs = text.split()
-    roles = {}
-    for pair in pairs:
-        role, filler = pair.split("=")
-        if filler.isdigit():
-            roles[role] = Phrase(figure=int(filler))
-            continue
-        lexeme, count, adjective, definite = re.fullmatch(r"(\w+)(?:\*(\d))?(?:/(\w+))?(!?)", filler).groups()
-        roles[role] = Phrase(lexeme, int(count or 1), bool(definite), adjective or "")
-    return Fact(relation, roles)
 
 
 ACT = "act agent=anna verb="
@@ -160,7 +138,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "template", "expected"), CASES.values(), ids=CASES)
 def test_sentence(text, template, expected):
-    assert TR.sentence(fact(text), template).text == expected
+    assert TR.sentence(told(text), template).text == expected
 
 
 PARADIGMS = {
@@ -227,37 +205,3 @@ def test_softened_stems_are_marked():
             if form[-1] in "kçp" and len(vowels) > 1 and form not in exceptions:
                 softened = {"k": "ğ", "ç": "c", "p": "b"}[form[-1]]
                 assert entry.get("stem") == form[:-1] + softened, form
-
-
-def test_nouns_of_a_category_differ():
-    for category, lexemes in CATEGORIES.items():
-        forms = [str(TR.lexicon[lexeme].get("form", TR.lexicon[lexeme].get("past"))) for lexeme in lexemes]
-        assert len(set(forms)) == len(forms), category
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_every_word_is_tagged_and_written_in_turkish_letters(split):
-    world = World(split, "turkish")
-    foreign = re.compile(r"[^A-Za-zÇĞİÖŞÜçğıöşüâ0-9 ,.?']")
-    for template in TEMPLATES:
-        relation = QUESTIONS[template].relation if template in QUESTIONS else template.split("-")[0]
-        for _ in range(5):
-            drawn = world.fact(relation)
-            sentence = TR.sentence(drawn, template)
-            assert not foreign.search(sentence.text), sentence.text
-            assert all(word.upos in UPOS for word in sentence.words), sentence
-            assert sentence.text[0] == TR.capitalised(sentence.text[0])
-            assert sentence.text[-1] in ".?"
-            if template not in QUESTIONS:
-                for role in drawn.roles:
-                    if role != "verb":
-                        assert sentence.span(role)
-
-
-def test_variants_differ():
-    world = World("train", "variants")
-    for relation, variants in VARIANTS.items():
-        drawn = world.fact(relation)
-        while "time" in RELATIONS[relation].roles and "time" not in drawn.roles:
-            drawn = world.fact(relation)
-        assert len({TR.sentence(drawn, name).text for name in variants}) == len(variants)

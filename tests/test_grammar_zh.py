@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from xstilts.miniature.grammar import UPOS
-from xstilts.miniature.inventory import (
-    CATEGORIES,
-    GOODS,
-    OBJECTS,
-    QUESTIONS,
-    RELATIONS,
-    TEMPLATES,
-    VARIANTS,
-)
+from saying import told
+from xstilts.miniature.inventory import CATEGORIES, GOODS, OBJECTS
 from xstilts.miniature.languages.zh import Chinese
-from xstilts.miniature.world import SPLITS, Fact, Phrase, World
 
 ZH = Chinese()
-
-
-def fact(text: str) -> Fact:
-    """``relation role=lexeme`` with ``*3`` for a count, ``/red`` for an adjective, ``!`` for definite."""
-    relation, *pairs = text.split()
-    roles = {}
-    for pair in pairs:
-        role, filler = pair.split("=")
-        if filler.isdigit():
-            roles[role] = Phrase(figure=int(filler))
-            continue
-        lexeme, count, adjective, definite = re.fullmatch(r"(\w+)(?:\*(\d))?(?:/(\w+))?(!?)", filler).groups()
-        roles[role] = Phrase(lexeme, int(count or 1), bool(definite), adjective or "")
-    return Fact(relation, roles)
 
 
 ACT = "act agent=anna verb="
@@ -161,7 +136,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "template", "expected"), CASES.values(), ids=CASES)
 def test_sentence(text, template, expected):
-    assert ZH.sentence(fact(text), template).text == expected
+    assert ZH.sentence(told(text), template).text == expected
 
 
 @pytest.mark.parametrize("category", [*GOODS, "hypernym"])
@@ -170,7 +145,7 @@ def test_every_count_noun_has_a_measure_word(category):
     for lexeme in CATEGORIES[category]:
         entry = ZH.lexicon[lexeme]
         assert entry["cl"] in measures
-        found = fact(f"own agent=anna object={lexeme}*2")
+        found = told(f"own agent=anna object={lexeme}*2")
         assert (
             ZH.sentence(found).text == f"安娜有两{entry['cl']}{entry['form'].replace('/NOUN', '').replace(' ', '')}。"
         )
@@ -180,40 +155,8 @@ def test_every_count_noun_has_a_measure_word(category):
 def test_denials_have_no_aspect(verb):
     things = [lexeme for name in OBJECTS[verb] for lexeme in CATEGORIES.get(name, (name,))]
     for thing in things:
-        sentence = ZH.sentence(fact(f"act_not agent=anna verb={verb} object={thing}"))
+        sentence = ZH.sentence(told(f"act_not agent=anna verb={verb} object={thing}"))
         assert sentence.words[1].text == "没有"
         assert "了" not in sentence.text
-        said = ZH.sentence(fact(f"act agent=anna verb={verb} object={thing}"))
+        said = ZH.sentence(told(f"act agent=anna verb={verb} object={thing}"))
         assert sum(word.upos == "AUX" for word in said.words) == 1
-
-
-def test_lexemes_of_a_category_differ():
-    for category, lexemes in CATEGORIES.items():
-        forms = [ZH.lexicon[lexeme]["form"] for lexeme in lexemes]
-        assert len(set(forms)) == len(forms), category
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_every_word_is_tagged_and_written_in_characters(split):
-    world = World(split, "chinese")
-    for template in TEMPLATES:
-        relation = QUESTIONS[template].relation if template in QUESTIONS else template.split("-")[0]
-        for _ in range(5):
-            drawn = world.fact(relation)
-            sentence = ZH.sentence(drawn, template)
-            assert re.fullmatch(r"(?:[\u4e00-\u9fff]|[0-9]+|，)+[。？]", sentence.text), sentence.text
-            assert all(word.upos in UPOS for word in sentence.words), sentence
-            assert (sentence.text[-1] == "？") == (template in QUESTIONS)
-            if template not in QUESTIONS:
-                for role in drawn.roles:
-                    start, end = sentence.span(role)
-                    assert start < end
-
-
-def test_variants_differ():
-    world = World("train", "variants")
-    for relation, variants in VARIANTS.items():
-        drawn = world.fact(relation)
-        while "time" in RELATIONS[relation].roles and "time" not in drawn.roles:
-            drawn = world.fact(relation)
-        assert len({ZH.sentence(drawn, name).text for name in variants}) == len(variants)

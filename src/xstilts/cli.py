@@ -1,4 +1,4 @@
-"""The command line: studies | tasks | fetch | plan | run | status | report | rescore | store."""
+"""The command line: studies | tasks | fetch | plan | run | status | report | rescore | score | export | store."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from .options import (
     stored_name,
     studies_like,
 )
+from .score_command import export_app, score_command
 from .spec import one_of
 
 if typing.TYPE_CHECKING:
@@ -479,6 +480,8 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
+app.command("score")(score_command)
+app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 
 

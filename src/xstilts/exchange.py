@@ -1,0 +1,333 @@
+"""Prediction files in XTREME's layout: read against the rows that they are for, written from stored predictions.
+
+One folder for each task, one file for each language: ``<task>/<split>-<language>.<ending>`` (google-research/xtreme,
+README.md and ``evaluate.py``; ``mock_test_data`` has one of each).
+
+* ``xnli``, ``pawsx``: tsv, one label a line, PAWS-X's as 0 and 1.
+* ``udpos``, ``panx``: tsv, one tag a line and a blank line after each sentence.
+* ``xquad``, ``mlqa``, ``tydiqa``: json, ``{id: answer}``; what TyDi QA releases as dev is XTREME's test.
+* ``tatoeba``: tsv, one index from 0 a line: for each English sentence, in the order of their texts
+  (``tatoeba_preprocess`` of ``utils_preprocess.py`` sorts them, so that the alignment is hidden), the foreign
+  sentence found, whose order is the release's.
+* ``bucc2018``: tsv, the mined pairs of ids.
+* ``xcopa``, of XTREME-R: jsonl, ``{"label": 0}`` (``third_party/run_xcopa.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .metrics.retrieval import Neighbours, nearest
+from .spec import near, one_of
+from .tasks import Choose, Classify, Embed, Files, Kind, Span, Tag, Task, examples, find, layer_for
+from .tasks import profile as find_profile
+from .tasks.readers import jsonl, lines
+from .tasks.readers.text import text_lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BUCC = "bucc2018"
+TASKS = ("xnli", "paws-x", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba")
+"""The declared tasks that the layout has files for."""
+
+_FOLDERS = {"paws-x": "pawsx"}
+_ENDINGS = {"span": "json", "choose": "jsonl"}
+_RELEASED_AS = {("tydiqa", "test"): "dev"}
+_COLUMNS = {
+    "span": ("id", "prediction"),
+    "embed": ("layer", "pooling", "direction", "query", "neighbours", "similarities"),
+}
+_ORDER_MARGIN = 0.1
+
+
+class Misfit(ValueError):
+    """A file that is not for these rows: another number of lines, other sentence lengths or other ids.
+
+    Attributes:
+        num_rows: number of rows that the file has predictions for.
+    """
+
+    def __init__(self, message: str, num_rows: int) -> None:
+        super().__init__(message)
+        self.num_rows = num_rows
+
+
+def folder_of(task: str) -> str:
+    """The name of a task's folder in the layout."""
+    return _FOLDERS.get(task, task)
+
+
+def file_of(task: str, split: str, language: str) -> str:
+    """The path of a task's predictions in one language, such as ``pawsx/test-de.tsv``; ``split`` is XTREME's name."""
+    kind = "" if task == BUCC else find(task).kind.name
+    return f"{folder_of(task)}/{split}-{language}.{_ENDINGS.get(kind, 'tsv')}"
+
+
+def released_as(task: str, split: str) -> str:
+    """The split of a task that XTREME's ``split`` is: the same, but TyDi QA's test, which is its dev."""
+    return _RELEASED_AS.get((task, split), split)
+
+
+def golds_of(kind: Kind, rows: Sequence[Any]) -> Any:
+    """What `read_predictions` is compared with, in its order.
+
+    Returns:
+        For classification and multiple choice a list of labels, for tags one tuple a sentence, for spans the answer
+        texts by question id, for retrieval each row's own index.
+    """
+    if isinstance(kind, Span):
+        return {row.id: [text for text, _ in row.answers] for row in rows}
+    if isinstance(kind, Tag):
+        return [row.tags for row in rows]
+    return list(range(len(rows))) if isinstance(kind, Embed) else [row.label for row in rows]
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_predictions(path: Path, task: Task, rows: Sequence[Any]) -> Any:
+    """Read the predictions for ``rows``, the examples of one split in one language.
+
+    Returns:
+        A prediction for each row in the order of the rows, or by question id; see `golds_of`.
+
+    Raises:
+        Misfit: when the file is for other rows, with both counts.
+        ValueError: with file and line (or id), for an unknown label, an index out of range and broken text or JSON.
+    """
+    kind = task.kind
+    if isinstance(kind, Span):
+        return _answers(path, {row.id for row in rows})
+    if isinstance(kind, Tag):
+        return _tags(path, kind.labels, [len(row.tags) for row in rows])
+    if isinstance(kind, Choose):
+        return _choices(path, [len(row.choices) for row in rows])
+    if isinstance(kind, Classify):
+        spelled = _spellings(task)
+        return _lines(path, len(rows), lambda text: spelled[_known("label", text, spelled)])
+    assert isinstance(kind, Embed), f"the layout has no {kind.name} task"
+    return _neighbours(path, [row.second for row in rows])
+
+
+def read_pairs(path: Path, language: str) -> set[tuple[str, str]]:
+    """Read pairs of BUCC's sentence ids, ``de-000000001 TAB en-000000002`` a line, mined or gold.
+
+    Raises:
+        ValueError: with file and line, for anything else.
+    """
+    pattern = re.compile(rf"({language}-\d+)\t(en-\d+)")
+    pairs = set()
+    for row in lines(path):
+        match = pattern.fullmatch(row["text"].strip())
+        if match is None:
+            raise ValueError(f"{row.where}: expected {language}-NUMBER, a tab and en-NUMBER, got {row['text'][:60]!r}")
+        pairs.add((match[1], match[2]))
+    return pairs
+
+
+def _spellings(task: Task) -> dict[str, str]:
+    """Label by what the release writes for it: its index where it writes one, else the label."""
+    indexed = next((source.labels for source in task.sources if isinstance(source, Files)), ())
+    labels: Sequence[str] = getattr(task.kind, "labels", ())
+    return {str(i): label for i, label in enumerate(indexed)} or {label: label for label in labels}
+
+
+def _known(what: str, text: str, names: Sequence[str] | dict[str, str]) -> str:
+    if text not in names:
+        raise ValueError(f"expected a {what} among {', '.join(names)}, got {text[:60]!r}{near(text, names)}")
+    return text
+
+
+def _lines(path: Path, num_rows: int, parse: Callable[[str], Any]) -> list[Any]:
+    """One value a line, one line for each row."""
+    read = list(lines(path))
+    _check_count(path, num_rows, len(read))
+    values = []
+    for row in read:
+        try:
+            values.append(parse(row["text"].strip()))
+        except ValueError as error:
+            raise ValueError(f"{row.where}: {error}") from error
+    return values
+
+
+def _check_count(path: Path, expected: int, got: int, what: str = "lines, one for each row") -> None:
+    if got != expected:
+        raise Misfit(f"{path}: expected {expected:,} {what}, got {got:,}", got)
+
+
+def _tags(path: Path, labels: Sequence[str], lengths: Sequence[int]) -> list[tuple[str, ...]]:
+    """Blocks of tags, as many and as long as the sentences."""
+    blocks: list[list[tuple[int, str]]] = [[]]
+    for number, line in text_lines(path, blank=True):
+        if tag := line.strip():
+            blocks[-1].append((number, tag))
+        elif blocks[-1]:
+            blocks.append([])
+        else:
+            raise ValueError(f"{path}:{number}: expected a tag, got a blank line where no sentence ends")
+    if not blocks[-1]:
+        blocks.pop()
+    _check_count(path, len(lengths), len(blocks), f"sentences ({sum(lengths):,} tags)")
+    for number, (block, length) in enumerate(zip(blocks, lengths, strict=True), 1):
+        if len(block) != length:
+            where = f"{path}:{block[0][0]}: sentence {number:,}"
+            raise Misfit(f"{where}: expected {length} tags, got {len(block)}", len(blocks))
+    for number, tag in (line for block in blocks for line in block):
+        try:
+            _known("tag", tag, labels)
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {error}") from error
+    return [tuple(tag for _, tag in block) for block in blocks]
+
+
+def _choices(path: Path, num_choices: Sequence[int]) -> list[int]:
+    read = list(jsonl(path, columns=("label",)))
+    _check_count(path, len(num_choices), len(read))
+    for row, count in zip(read, num_choices, strict=True):
+        if type(row["label"]) is not int or row["label"] not in range(count):
+            raise ValueError(f"{row.where}: expected a label from 0 to {count - 1}, got {row['label']!r}")
+    return [row["label"] for row in read]
+
+
+def _answers(path: Path, ids: set[str]) -> dict[str, str]:
+    """Answers by question id, one for every question and no other."""
+    source = "\n".join(line for _, line in text_lines(path, blank=True))
+    try:
+        pairs = json.JSONDecoder(object_pairs_hook=tuple).decode(source)
+    except (ValueError, RecursionError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(f"{path}{line}: expected one JSON object, got broken JSON: {error}") from error
+    if not isinstance(pairs, tuple):
+        raise ValueError(f"{path}: expected one JSON object with an answer by question id, got {str(pairs)[:60]!r}")
+    answers: dict[str, str] = {}
+    for id, answer in pairs:
+        if id in answers:
+            raise ValueError(f"{path}: expected one answer for each question, got two for the id {id!r}")
+        if not isinstance(answer, str):
+            raise ValueError(f"{path}: id {id!r}: expected an answer as text, got {answer!r}")
+        answers[id] = answer
+    missing, unknown = sorted(ids - answers.keys()), sorted(answers.keys() - ids)
+    if missing or unknown:
+        message = f"{path}: expected answers to {len(ids):,} questions, got {len(answers):,}"
+        if missing:
+            message += f"; {len(missing):,} are missing, the id {missing[0]!r} first"
+        if unknown:
+            message += f"; {len(unknown):,} have an unknown id, {unknown[0]!r} first{near(unknown[0], missing)}"
+        raise Misfit(message, len(answers))
+    return answers
+
+
+def _by_text(english: Sequence[str]) -> list[int]:
+    """The rows in the order of their English texts, as XTREME sorts them."""
+    return sorted(range(len(english)), key=lambda row: english[row].strip())
+
+
+def _neighbours(path: Path, english: Sequence[str]) -> list[int]:
+    """Indices of foreign sentences by row, from lines in the order of the English texts."""
+
+    def index(text: str) -> int:
+        if not re.fullmatch(r"\d+", text, re.ASCII) or int(text) >= len(english):
+            raise ValueError(f"expected the index of a sentence from 0 to {len(english) - 1}, got {text[:60]!r}")
+        return int(text)
+
+    found = _lines(path, len(english), index)
+    order = _by_text(english)
+    right = sum(map(int.__eq__, found, order))
+    as_released = sum(map(int.__eq__, found, range(len(found))))
+    if as_released - right > _ORDER_MARGIN * len(found):
+        raise ValueError(
+            f"{path}: expected lines for the English sentences in the order of their texts, as XTREME has them "
+            f"({right} are right), got lines in the order of the release ({as_released} are right)"
+        )
+    by_row = [0] * len(found)
+    for row, neighbour in zip(order, found, strict=True):
+        by_row[row] = neighbour
+    return by_row
+
+
+# -- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_predictions(
+    predictions: pa.Table,
+    task: str,
+    language: str,
+    folder: Path,
+    *,
+    split: str,
+    data_dir: Path | None = None,
+    profile: str = "xtreme-2020",
+) -> Path:
+    """Write a measurement's stored predictions as a file of the layout, which scores as they do.
+
+    Args:
+        predictions: the stored table.
+        task: name of its task, one of `TASKS`.
+        language: its language.
+        folder: where to write the layout.
+        split: canonical split of the task.
+        data_dir: folder of release files; retrieval needs the English texts for the order of the lines.
+        profile: which layer and pooling of a retrieval measurement.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: for a task that the layout does not have, a column that is missing, a label without a spelling,
+            or a retrieval measurement without the profile's cell.
+        FileExistsError: for a file that is there; nothing is overwritten.
+    """
+    one_of("task of XTREME's layout", task, TASKS)
+    declared = find(task)
+    kind = declared.kind
+    if missing := [name for name in _COLUMNS.get(kind.name, ("prediction",)) if name not in predictions.column_names]:
+        got = ", ".join(predictions.column_names)
+        raise ValueError(f"predictions of {task} lack {', '.join(missing)}: got the columns {got}")
+    if isinstance(kind, Embed):
+        english = [row.second for row in examples(declared, split, language, data_dir)]  # type: ignore[union-attr]
+        found = _cell(predictions, profile, len(english))
+        text = "".join(f"{found[row]}\n" for row in _by_text(english))
+    elif isinstance(kind, Span):
+        answers = zip(predictions["id"].to_pylist(), predictions["prediction"].to_pylist(), strict=True)
+        text = json.dumps(dict(answers), indent=1, ensure_ascii=False) + "\n"
+    else:
+        values = predictions["prediction"].to_pylist()
+        if isinstance(kind, Tag):
+            text = "\n".join("".join(f"{tag}\n" for tag in tags) for tags in values)
+        elif isinstance(kind, Choose):
+            text = "".join(json.dumps({"label": value}) + "\n" for value in values)
+        else:
+            written = {label: spelled for spelled, label in _spellings(declared).items()}
+            text = "".join(f"{written[_known('label', value, written)]}\n" for value in values)
+    official = next((name for (of, name), own in _RELEASED_AS.items() if (of, own) == (task, split)), split)
+    path = folder / file_of(task, official, language)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    return path
+
+
+def _cell(predictions: pa.Table, profile: str, num_rows: int) -> list[int]:
+    """The nearest candidate of each query in a profile's layer, pooling and direction."""
+    import pyarrow.compute as pc
+
+    wanted = find_profile(profile)
+    layer, _ = layer_for(wanted, pc.max(predictions["layer"]).as_py())
+    chosen = {"layer": layer, "pooling": wanted.pooling, "direction": wanted.direction}
+    cell = predictions
+    for name, value in chosen.items():
+        cell = cell.filter(pc.equal(cell[name], value))
+    cell = cell.sort_by("query")
+    if cell["query"].to_pylist() != list(range(num_rows)):
+        where = ", ".join(f"{name} {value}" for name, value in chosen.items())
+        raise ValueError(
+            f"profile {profile!r}: expected one row for each of {num_rows} queries at {where}, got {cell.num_rows}"
+        )
+    neighbours = Neighbours(cell["neighbours"].to_pylist(), cell["similarities"].to_pylist())
+    return [int(index) for index in nearest(f"profile {profile!r}", neighbours, 1)[0][:, 0]]

@@ -1,0 +1,83 @@
+"""The commands on prediction files: what they print, how they exit, and that what is exported is what is stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xstilts.score_command import export_predictions_command, score_command
+from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Train
+from xstilts.store import Store
+
+MODEL = Train(Encoder("offline", content="c"), Mixture(("squad-v1",)), Budget(10))
+OTHER = Train(Encoder("offline", content="d"), Mixture(("squad-v1",)), Budget(10))
+ANSWERS = pa.table({"id": ["x0", "x1"], "prediction": ["Ada", "in Köln"], "golds": [["Ada"], ["Köln"]]})
+
+
+@pytest.fixture
+def bucc(tmp_path: Path) -> Path:
+    """Gold pairs of BUCC in one language, of which half are found."""
+    gold, mined = tmp_path / "data/bucc2018/de-en/de-en.training.gold", tmp_path / "p/bucc2018/test-de.tsv"
+    for path, text in ((gold, "de-01\ten-01\nde-02\ten-02\n"), (mined, "de-01\ten-01\nde-02\ten-03\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_scores_are_printed_in_percent_or_as_one_document_of_fractions(bucc: Path) -> None:
+    answer = score_command(bucc / "p", bucc / "data")
+    assert answer.exit_code == 0
+    assert ["de", "50.00", "50.00", "50.00"] in [line.split() for line in answer.text.splitlines()]
+    assert "  no predictions: fr, ru, zh\n" in answer.text
+    document = json.loads(score_command(bucc / "p", bucc / "data", as_json=True).text)
+    assert document["tasks"]["bucc2018"]["languages"]["de"]["f1"] == 0.5
+    assert document["tasks"]["bucc2018"]["mean"] is None
+    assert document["mean"] is None
+
+
+def test_a_refused_file_is_a_failure(bucc: Path) -> None:
+    (bucc / "p/bucc2018/test-de.tsv").write_text("de-01 en-01\n")
+    for as_json in (False, True):
+        answer = score_command(bucc / "p", bucc / "data", as_json=as_json)
+        assert answer.exit_code == 1
+        assert "test-de.tsv:1: expected de-NUMBER, a tab and en-NUMBER" in answer.text
+    with pytest.raises(ValueError, match="--data"):
+        score_command(bucc / "p", bucc / "nowhere")
+
+
+def publish(store: Store, stage: Stage, table: pa.Table) -> None:
+    staged = store.work(stage.id) / "out"
+    staged.mkdir()
+    pq.write_table(table, staged / "predictions.parquet")
+    store.publish(stage.id, staged, {"kind": stage.kind, "declaration": stage.declaration()})
+
+
+def test_a_models_stored_predictions_become_a_folder(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    for code in ("de", "ru"):
+        publish(store, Evaluate(MODEL, "xquad", code), ANSWERS)
+    for code in ("zh", "vi"):
+        publish(store, Evaluate(OTHER, "xquad", code), ANSWERS)
+    publish(store, Evaluate(MODEL, "squad-v1", "en", split="dev"), ANSWERS)
+    wanted = [MODEL.id, Evaluate(OTHER, "xquad", "zh").id]
+    answer = export_predictions_command(wanted, tmp_path / "out", store=tmp_path / "store", as_json=True)
+    files = json.loads(answer.text)["files"]
+    assert sorted(files) == [str(tmp_path / f"out/xquad/test-{code}.json") for code in ("de", "ru", "zh")]
+    assert json.loads(Path(files[0]).read_text()) == {"x0": "Ada", "x1": "in Köln"}
+    with pytest.raises(FileExistsError):
+        export_predictions_command([MODEL.id], tmp_path / "out", store=tmp_path / "store")
+    with pytest.raises(ValueError, match="unknown measurement or measured stage 'train-0'"):
+        export_predictions_command(["train-0"], tmp_path / "out", store=tmp_path / "store")
+
+
+def test_damaged_predictions_are_not_exported(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    stage = Evaluate(MODEL, "xquad", "de")
+    publish(store, stage, ANSWERS)
+    pq.write_table(ANSWERS.slice(0, 1), store.folder(stage.id) / "predictions.parquet")
+    with pytest.raises(ValueError, match=r"predictions.parquet: missing or not what was published"):
+        export_predictions_command([MODEL.id], tmp_path / "out", store=tmp_path / "store")
