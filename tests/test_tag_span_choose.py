@@ -465,8 +465,8 @@ class Given(nn.Module):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_best_span_is_the_best_of_all(seed: int, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(span, "MAX_ANSWER_TOKENS", 6)
-    given = [*some("mini-xqa", "hi", 5), Passage("  ", "q", (), "empty")]
+    monkeypatch.setattr(span, "MAX_ANSWER_TOKENS", 12)  # more than there is between two windows
+    given = [*(replace(p, question="?") for p in some("mini-xqa", "hi", 5)), Passage("  ", "?", (), "empty")]
     data = encoded(Span(True), given, Model(folders["pieces"]).tokenizer, 30)
     rows = [4, 0, 5, 2, 1]
     batch = collate(data, rows, CPU)
@@ -478,7 +478,7 @@ def test_the_best_span_is_the_best_of_all(seed: int, folders: dict[str, Path], m
             start, length = int(batch.starts[sequence]), int(batch.lengths[sequence])
             nulls.append(float(logits[start].sum()))
             inside = [t for t in range(start, start + length) if batch.targets["char_begin"][t] >= 0]
-            spans += [(float(logits[a, 0] + logits[b, 1]), a, b) for a in inside for b in inside if 0 <= b - a < 6]
+            spans += [(float(logits[a, 0] + logits[b, 1]), a, b) for a in inside for b in inside if 0 <= b - a < 12]
         if row == 5:
             assert not spans
             assert [float(found[name][number]) for name in ("begin", "end", "null_margin")] == [0, 0, 0]
@@ -489,6 +489,13 @@ def test_the_best_span_is_the_best_of_all(seed: int, folders: dict[str, Path], m
         assert int(found["end"][number]) == batch.targets["char_end"][last]
         assert float(found["null_margin"][number]) == pytest.approx(min(nulls) - best, abs=1e-6)
         assert bool(found["no_answer"][number]) == (min(nulls) > best)
+    for margin in (-0.25, 0.25):  # either side of the threshold
+        nearly = logits.clone()
+        nearly[batch.starts] = ((found["score"] + margin) / 2)[batch.example][:, None].expand(-1, 2)
+        close = span.decode(lambda *a: None, Given(nearly), batch)
+        with_pieces = [row != 5 for row in rows]
+        assert close["null_margin"][with_pieces].tolist() == pytest.approx([margin] * 4, abs=1e-5)
+        assert close["no_answer"][with_pieces].tolist() == [margin > 0] * 4
     equal = span.decode(lambda *a: None, Given(torch.zeros_like(logits)), batch)
     firsts = [next((p for p in data.example(row)[1]["char_begin"] if p >= 0), 0) for row in rows]
     assert equal["begin"].tolist() == firsts, "of equal spans the first"
