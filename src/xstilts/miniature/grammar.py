@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -79,7 +80,7 @@ class Sentence:
         return start, len(replace(self, words=self.words[: places[-1] + 1]).text)
 
 
-class Grammar:
+class Grammar(abc.ABC):
     """A language: its lexicon and templates from ``<code>.toml``, and what agrees with what.
 
     A subclass says how nouns, and verbs where a table of forms does not do, are inflected: `noun`, `name`,
@@ -135,6 +136,7 @@ class Grammar:
 
     # What a language says about itself.
 
+    @abc.abstractmethod
     def noun(self, phrase: Phrase, form: str, fact: Fact) -> list[Word]:
         """A noun phrase with article, number, adjective as the language has them.
 
@@ -143,7 +145,6 @@ class Grammar:
             form: what the template says after the colon, a case for instance; empty without one.
             fact: the whole fact, for agreement.
         """
-        raise NotImplementedError
 
     def name(self, phrase: Phrase, form: str, fact: Fact) -> list[Word]:
         """A proper noun: person, city or company; by default the entry's form."""
