@@ -513,7 +513,7 @@ KINDS: dict[str, Bad] = {
     ),
     "the disk is full as a stage begins": Bad(
         source(lambda text: FULL.format(call="fsync", when="True") + text), TOPICS,
-        (" failed: ", "/work/.tmp/", ": No space left on device; make room and give the same command again"), 1,
+        (" failed: ", "work/.tmp/", ": No space left on device; make room and give the same command again"), 1,
         again=TOPICS,
     ),
     "the disk is full as a stage is published": Bad(
