@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -1077,11 +1078,15 @@ def test_ctrl_c_before_anything_runs_leaves_no_traceback(tmp_path: Path) -> None
         "import sys, time\nprint('imported', file=sys.stderr, flush=True)\ntime.sleep(30)\ndef slow():\n    yield\n"
     )
     driver = subprocess.Popen(
-        [*PROGRAM, "run", "slow.py"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "run", "slow.py"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
     assert driver.stderr is not None
     assert driver.stderr.readline() == "imported\n"
-    time.sleep(0.2)  # into the file's own sleep: not in the middle of the line that it prints
     driver.send_signal(signal.SIGINT)
     _, err = driver.communicate(timeout=60)
     assert driver.returncode == 130, err
