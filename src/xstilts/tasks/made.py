@@ -1,4 +1,4 @@
-"""Tags, entities, questions and choices of the embedded miniature: intermediate tasks and their targets."""
+"""The embedded miniature's labelled tasks: English intermediate tasks and their targets in every language."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .languages import MINIATURE_LANGUAGES
+from .pairs import NLI_LABELS, PARAPHRASE_LABELS, QQP_LABELS, inference, paraphrase
 from .readers import Row
 from .tagging import NER_LABELS, UPOS
 from .task import (
     MINIATURE_NOTE,
     Choices,
     Choose,
+    Classify,
     Example,
     Kind,
     Miniature,
@@ -36,12 +38,14 @@ def _choices(row: Row) -> Choices:
     return Choices(row["prompt"], tuple(row["choices"]), row["label"])
 
 
-def _made(name: str, source: str, kind: Kind, example: Callable[[Row], Example], metric: str) -> Iterator[Task]:
-    """An English intermediate task, and the same as a target in every language."""
+def _made(
+    name: str, kind: Kind, example: Callable[[Row], Example], metric: str, *, train: int = 4_000, test: int = 600
+) -> Iterator[Task]:
+    """An English intermediate task and, where ``test`` is not 0, the same as a target in every language."""
     common: dict[str, Any] = {
         "kind": kind,
         "example": example,
-        "source": Miniature(source),
+        "source": Miniature(name),
         "metric": metric,
         "licence": "Apache-2.0",
         "note": MINIATURE_NOTE,
@@ -50,23 +54,28 @@ def _made(name: str, source: str, kind: Kind, example: Callable[[Row], Example],
         name=f"mini-{name}",
         languages=("en",),
         splits=Splits(train="train", dev="dev"),
-        rows={"train": 4_000, "dev": 600},
-        official_size=4_000,
+        rows={"train": train, "dev": 600},
+        official_size=train,
         **common,
     )
-    yield Task(
-        name=f"mini-x{name}",
-        languages=MINIATURE_LANGUAGES,
-        splits=Splits(test="test"),
-        rows={"test": 600},
-        trained_by=f"mini-{name}",
-        **common,
-    )
+    if test:
+        yield Task(
+            name=f"mini-x{name}",
+            languages=MINIATURE_LANGUAGES,
+            splits=Splits(test="test"),
+            rows={"test": test},
+            trained_by=f"mini-{name}",
+            **common,
+        )
 
 
 MADE_TASKS = (
-    *_made("tags", "tags", Tag(UPOS), _tokens, "span-f1"),
-    *_made("entities", "entities", Tag(NER_LABELS), _tokens, "span-f1"),
-    *_made("qa", "qa", Span(), _passage, "squad"),
-    *_made("choice", "choice", Choose(), _choices, "accuracy"),
+    *_made("nli", Classify(NLI_LABELS), inference, "accuracy", train=6_000, test=900),
+    *_made("paraphrase", Classify(PARAPHRASE_LABELS), paraphrase, "accuracy", test=0),
+    *_made("questions", Classify(QQP_LABELS), paraphrase, "accuracy", test=0),
+    *_made("answers", Classify(("not_answered", "answered")), paraphrase, "accuracy", test=0),
+    *_made("tags", Tag(UPOS), _tokens, "span-f1"),
+    *_made("entities", Tag(NER_LABELS), _tokens, "span-f1"),
+    *_made("qa", Span(), _passage, "squad"),
+    *_made("choice", Choose(), _choices, "accuracy"),
 )

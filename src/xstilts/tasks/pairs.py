@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from . import readers
-from .languages import MINIATURE_LANGUAGES, langs
+from .languages import langs
 from .readers import Row
-from .task import MINIATURE_NOTE, Classify, Files, Hub, Miniature, Pair, Splits, Task
+from .task import Classify, Files, Hub, Pair, Splits, Task
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 SCITAIL_LABELS = ("entails", "neutral")
@@ -21,11 +19,13 @@ _PAWS_X_LICENCE = "free for any purpose with credit to Google; Wikipedia text"
 _SAMPLE = "a random sample of the official training set, train and dev, for want of the whole"
 
 
-def _nli(row: Row) -> Pair:
+def inference(row: Row) -> Pair:
+    """Premise and hypothesis."""
     return Pair(row["premise"], row["hypothesis"], row["label"])
 
 
-def _paraphrase(row: Row) -> Pair:
+def paraphrase(row: Row) -> Pair:
+    """Two sentences."""
     return Pair(row["sentence1"], row["sentence2"], row["label"])
 
 
@@ -50,7 +50,7 @@ def _paws_x_hub(files: dict[str, str], rows: tuple[int, int] | None = None) -> H
 MNLI = Task(
     name="mnli",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="train", dev="dev"),
     source=(
@@ -72,7 +72,7 @@ MNLI = Task(
 MNLI_SAMPLE = Task(
     name="mnli@sample",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="sample_train", dev="sample_dev"),
     source=_nli_files("mnli/{split}.jsonl"),
@@ -87,7 +87,7 @@ MNLI_SAMPLE = Task(
 SNLI = Task(
     name="snli",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="train", dev="dev", test="test"),
     source=(
@@ -114,7 +114,7 @@ SNLI = Task(
 SNLI_SAMPLE = Task(
     name="snli@sample",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="sample_train", dev="sample_dev"),
     source=_nli_files("snli/{split}.jsonl"),
@@ -129,7 +129,7 @@ SNLI_SAMPLE = Task(
 ANLI = Task(
     name="anli",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="train", dev="dev", test="test"),
     source=(
@@ -154,7 +154,7 @@ ANLI = Task(
 ANLI_PLUS = Task(
     name="anli+",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="train", dev="dev"),
     source=(),
@@ -170,7 +170,7 @@ ANLI_PLUS = Task(
 SCITAIL = Task(
     name="scitail",
     kind=Classify(SCITAIL_LABELS),
-    example=_nli,
+    example=inference,
     languages=("en",),
     splits=Splits(train="train", dev="dev", test="test"),
     source=Files("scitail/scitail_1.0_{split}.tsv", readers.tsv, _NLI_COLUMNS),
@@ -183,7 +183,7 @@ SCITAIL = Task(
 QQP = Task(
     name="qqp",
     kind=Classify(QQP_LABELS),
-    example=_paraphrase,
+    example=paraphrase,
     languages=("en",),
     splits=Splits(train="train", dev="dev"),
     source=Hub(
@@ -202,7 +202,7 @@ QQP = Task(
 XNLI = Task(
     name="xnli",
     kind=Classify(NLI_LABELS),
-    example=_nli,
+    example=inference,
     languages=langs("ar bg de el en es fr hi ru sw th tr ur vi zh"),
     splits=Splits(dev="dev", test="test"),
     source=(
@@ -223,7 +223,7 @@ XNLI = Task(
 PAWS_X = Task(
     name="paws-x",
     kind=Classify(PARAPHRASE_LABELS),
-    example=_paraphrase,
+    example=paraphrase,
     languages=_PAWS_X_LANGUAGES,
     splits=Splits(train="train", dev="dev", test="test"),
     source=(
@@ -247,7 +247,7 @@ PAWS_X = Task(
 PAWS_X_EN_DEV_HALF = Task(
     name="paws-x-en@dev-half",
     kind=Classify(PARAPHRASE_LABELS),
-    example=_paraphrase,
+    example=paraphrase,
     languages=("en",),
     splits=Splits(train="dev"),
     source=(_paws_x_files((0, 1_000)), _paws_x_hub({"train": "{language}/validation-*.parquet"}, (0, 1_000))),
@@ -263,7 +263,7 @@ PAWS_X_EN_DEV_HALF = Task(
 PAWS_X_DEV_HALF = Task(
     name="paws-x@dev-half",
     kind=Classify(PARAPHRASE_LABELS),
-    example=_paraphrase,
+    example=paraphrase,
     languages=_PAWS_X_LANGUAGES,
     splits=Splits(dev="dev"),
     source=(
@@ -278,48 +278,6 @@ PAWS_X_DEV_HALF = Task(
     note="dev rows 1001 to 2000; in English 2 pairs and 434 sentences also occur in rows 1 to 1000",
 )
 
-
-def _mini(name: str, source: str, labels: tuple[str, ...], train: int, **own: Any) -> Task:
-    """An English intermediate task of the miniature."""
-    declared: dict[str, Any] = {
-        "example": _paraphrase,
-        "languages": ("en",),
-        "splits": Splits(train="train", dev="dev"),
-        "rows": {"train": train, "dev": 600},
-        "official_size": train,
-    }
-    return Task(
-        name=name,
-        kind=Classify(labels),
-        source=Miniature(source),
-        metric="accuracy",
-        licence="Apache-2.0",
-        **(declared | own),
-        note=MINIATURE_NOTE,
-    )
-
-
-MINI_NLI = _mini("mini-nli", "nli", NLI_LABELS, 6_000, example=_nli)
-
-MINI_XNLI = _mini(
-    "mini-xnli",
-    "nli",
-    NLI_LABELS,
-    0,
-    example=_nli,
-    languages=MINIATURE_LANGUAGES,
-    splits=Splits(test="test"),
-    rows={"test": 900},
-    official_size=None,
-    trained_by="mini-nli",
-)
-
-MINI_PARAPHRASE = _mini("mini-paraphrase", "paraphrase", PARAPHRASE_LABELS, 4_000)
-
-MINI_QUESTIONS = _mini("mini-questions", "questions", QQP_LABELS, 4_000)
-
-MINI_ANSWERS = _mini("mini-answers", "answers", ("not_answered", "answered"), 4_000)
-
 PAIR_TASKS = (
     MNLI,
     MNLI_SAMPLE,
@@ -333,9 +291,4 @@ PAIR_TASKS = (
     PAWS_X,
     PAWS_X_EN_DEV_HALF,
     PAWS_X_DEV_HALF,
-    MINI_NLI,
-    MINI_XNLI,
-    MINI_PARAPHRASE,
-    MINI_QUESTIONS,
-    MINI_ANSWERS,
 )
