@@ -272,7 +272,8 @@ def test_collate_against_a_reconstruction(example_lengths: list[list[int]], draw
     assert batch.rows.tolist() == rows
     assert batch.num_examples == len(rows)
     assert batch.targets["label"].tolist() == [1000 + row for row in rows]
-    assert {t.dtype for t in (batch.ids, batch.starts, batch.lengths, batch.segment)} == {torch.int64}
+    assert batch.example.tolist() == [number for number, row in enumerate(rows) for _ in example_lengths[row]]
+    assert {t.dtype for t in (batch.ids, batch.starts, batch.lengths, batch.segment, batch.example)} == {torch.int64}
     if types:
         assert batch.types is not None
         assert batch.types.tolist() == [id % 2 for id in packed]

@@ -1,0 +1,114 @@
+"""Small encoders of hand-made tokenizers, and the miniature's examples for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from xstilts.engine import Context, encoder_folder
+from xstilts.engine.data import Tokenised
+from xstilts.engine.kinds import KINDS
+from xstilts.engine.model import Model
+from xstilts.stage import Encoder, Tiny
+from xstilts.tasks import Choices, Kind, Passage, Tokens, examples, find
+
+TINY = Encoder("tiny", tiny=Tiny(vocab_size=600, hidden_size=16, intermediate_size=32, max_positions=128))
+MADE = {"tag": "mini-xtags", "span": "mini-xqa", "choose": "mini-xchoice"}
+SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+
+
+def characters_folder(folder: Path) -> Path:
+    """A tiny BERT with token types whose pieces are characters: every answer begins and ends with a piece."""
+    texts = [text for name in MADE.values() for code in ("en", "zh", "ar", "hi") for text in texts_of(name, code)]
+    letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
+    words = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    backend = Tokenizer(
+        models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]", max_input_chars_per_word=500)
+    )
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk", "mask")},
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def texts_of(name: str, language: str) -> Iterator[str]:
+    for example in some(name, language, 600):
+        match example:
+            case Tokens(words=words):
+                yield " ".join(words)
+            case Passage(context=context, question=question):
+                yield from (context, question)
+            case Choices(prompt=prompt, choices=choices):
+                yield from (prompt, *choices)
+
+
+def some(name: str, language: str, count: int) -> list[Any]:
+    return examples(find(name), "test", language)[:count]
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """RoBERTa's kind: a word's bytes, the space before it among them, offsets that count the space."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", "<unk>", *alphabet])}
+    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_input_names=["input_ids", "attention_mask"],
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    )
+
+
+def small_folders(cache_dir: Path, folder: Path) -> dict[str, Path]:
+    """Hugging Face folders of a tiny XLM-R with a trained vocabulary, and of a BERT of characters."""
+    context = Context(inputs={}, work=cache_dir, data_dir=None, cache_dir=cache_dir)
+    return {"pieces": encoder_folder(TINY, context), "characters": characters_folder(folder)}
+
+
+def shaken(folder: Path) -> Model:
+    """A model in evaluation mode whose weights are all far from their initial values."""
+    made = Model(folder).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.15)
+    return made
+
+
+def table_of(columns: dict[str, list[Any]]) -> Tokenised:
+    types = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())}
+    return Tokenised(pa.table({name: pa.array(v, types.get(name)) for name, v in columns.items()}))
+
+
+def encoded(kind: Kind, given: list[Any], tokenizer: Any, max_tokens: int) -> Tokenised:
+    return table_of(KINDS[kind.name].encode(kind, given, tokenizer, max_tokens))
