@@ -11,6 +11,8 @@ from .tasks import find
 
 PRECISIONS = ("float32", "bfloat16")
 POOLINGS = ("mean", "mean-no-special", "cls")
+TRANSFORMS = ("centred", "lir")
+DUAL_POOLINGS = ("pooler", *POOLINGS)
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
 UNITS = ("examples", "epochs", "steps")
 T5_CAP = 2**17
@@ -166,6 +168,10 @@ class Recipe(Value):
     end of their longest segment first. ``hidden_dropout=None`` keeps the encoder's own rate;
     ``attention_dropout`` defaults to 0, a named departure from the encoders' 0.1, because fast
     variable-length kernels have none. Numbers depend on ``precision`` and ``num_threads``, so both count.
+
+    A dual encoder's vector is made by ``dual_pooling`` of the last layer: a pooling of `Views`, or ``pooler``, a
+    trained layer with tanh on the first token; ``dual_scale`` is the first value of its trained scale (XTREME-R:
+    pooler, 100).
     """
 
     kind: ClassVar[str] = "recipe"
@@ -184,6 +190,8 @@ class Recipe(Value):
     hidden_dropout: float | None = None
     attention_dropout: float | None = 0.0
     mlm_probability: float = 0.15
+    dual_pooling: str = declared(default="pooler", absent="pooler")
+    dual_scale: float = declared(default=100.0, absent=100.0)
     precision: str = "float32"
     num_threads: int = 1
     checkpoint: str = "last"
@@ -203,6 +211,8 @@ class Recipe(Value):
         )
         one_of("precision", self.precision, PRECISIONS)
         one_of("decay", self.decay, ("linear", "constant"))
+        one_of("dual_pooling", self.dual_pooling, DUAL_POOLINGS)
+        _positive(self, "dual_scale")
         if self.checkpoint not in ("last", "best"):
             raise ValueError(
                 f"recipe.checkpoint is {self.checkpoint!r}: expected 'last' or 'best' (on English dev data; a choice "
@@ -237,20 +247,27 @@ STILTS = Recipe()
 
 @dataclass(frozen=True)
 class Views(Value):
-    """What a retrieval measurement keeps of one forward: every layer under each pooling.
+    """What a retrieval measurement keeps of one forward: layers under each pooling.
 
-    ``prefix`` is put before every sentence (the E5 family was trained with ``"query: "``).
+    A pooling may be followed by ``/centred`` (each language less its own mean) or ``/lir`` (less the first principal
+    direction of its own vectors); ``pooler`` is the vector of a dual encoder's own head, of the last layer alone.
+    ``prefix`` is put before every sentence (the E5 family was trained with ``"query: "``). ``layers`` are indices of
+    hidden states, 0 for the embeddings and below 0 from the last one back; all when empty.
     """
 
     kind: ClassVar[str] = "views"
     poolings: tuple[str, ...] = POOLINGS
     num_neighbours: int = 8
     prefix: str = ""
+    layers: tuple[int, ...] = declared(absent=())
 
     def check(self) -> None:
         """Raise ``ValueError`` for an unknown pooling or no neighbours."""
         for pooling in self.poolings:
-            one_of("pooling", pooling, POOLINGS)
+            name, _, transform = pooling.partition("/")
+            one_of("pooling", name, DUAL_POOLINGS)
+            if "/" in pooling:
+                one_of("transform of a pooling", transform, TRANSFORMS)
         _positive(self, "num_neighbours")
 
 

@@ -94,15 +94,19 @@ LANGUAGES: dict[str, Language] = {
     )
 }
 
+MULTILINGUAL = Language("mul", "several languages", "mul", "Zyyy", "several", None)
+"""The language of a pool of texts in several ones (ISO 639-2)."""
+
 
 def language(code: str) -> Language:
-    """The language of a code.
+    """The language of a code, `MULTILINGUAL` for ``mul``.
 
     Raises:
         ValueError: for an unknown code, with the near ones.
     """
-    one_of("language", code, LANGUAGES)
-    return LANGUAGES[code]
+    known = LANGUAGES | {MULTILINGUAL.code: MULTILINGUAL}
+    one_of("language", code, known)
+    return known[code]
 
 
 def langs(codes: str) -> tuple[str, ...]:

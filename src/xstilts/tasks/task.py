@@ -36,10 +36,30 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Bitext:
-    """A sentence in the task's language (``first``) and its English translation (``second``)."""
+    """A sentence in the task's language (``first``) and its English translation (``second``).
+
+    To train a dual encoder: a query and the candidate that belongs to it; ``context`` is text that the second is
+    encoded together with, as its pair.
+    """
 
     first: str
     second: str
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One text that is searched for or with: a query with the ids of its right candidates, or a candidate.
+
+    ``context`` is text that it is encoded together with, as its pair.
+    """
+
+    text: str
+    id: str
+    is_query: bool
+    language: str
+    golds: tuple[str, ...] = ()
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,7 @@ class Choices:
     label: int
 
 
-Example: TypeAlias = Pair | Text | Bitext | Tokens | Passage | Choices
+Example: TypeAlias = Pair | Text | Bitext | Entry | Tokens | Passage | Choices
 
 
 @dataclass(frozen=True)
@@ -83,10 +103,33 @@ class Classify:
 
 @dataclass(frozen=True)
 class Embed:
-    """Sentence retrieval between two languages by vector similarity; nothing is trained."""
+    """Sentence retrieval between two aligned sides by vector similarity; training rows train a dual encoder."""
 
     name: ClassVar[str] = "embed"
     takes: ClassVar[type] = Bitext
+
+
+@dataclass(frozen=True)
+class Mine:
+    """Mining of translations from two sides that are not aligned; queries are the task's language.
+
+    A pair is extracted from a score on that is chosen on the dev split, so a measurement reads both splits.
+    """
+
+    name: ClassVar[str] = "mine"
+    takes: ClassVar[type] = Entry
+
+
+@dataclass(frozen=True)
+class Search:
+    """Queries in several languages against one pool of candidates; its one language is ``mul``.
+
+    ``queries`` are the languages that ask, each of which has a score of its own.
+    """
+
+    name: ClassVar[str] = "search"
+    takes: ClassVar[type] = Entry
+    queries: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +166,7 @@ class Choose:
     takes: ClassVar[type] = Choices
 
 
-Kind: TypeAlias = Classify | Embed | MaskedLM | Tag | Span | Choose
+Kind: TypeAlias = Classify | Embed | Mine | Search | MaskedLM | Tag | Span | Choose
 
 
 @dataclass(frozen=True)
@@ -263,6 +306,11 @@ class Task:
             raise ValueError(f"task {self.name!r}: {problem}")
 
     @property
+    def is_retrieval(self) -> bool:
+        """Whether it is measured by vectors, which needs no head."""
+        return self.kind.takes in (Bitext, Entry)
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Its sources in order of preference."""
         return self.source if isinstance(self.source, tuple) else (self.source,)
@@ -350,8 +398,12 @@ def example_problem(kind: Kind, example: Example) -> str | None:
     match example:
         case Text(text=text):
             texts: Sequence[Any] = (text,)
-        case Pair(first=first, second=second) | Bitext(first=first, second=second):
+        case Pair(first=first, second=second):
             texts = (first, second)
+        case Bitext(first=first, second=second, context=context):
+            texts = (first, second, context)
+        case Entry(text=text, id=id, language=code, golds=golds, context=context):
+            texts = (text, id, code, *golds, context)
         case Tokens(words=words, tags=tags):
             texts = (*words, *tags)
             if not words or len(words) != len(tags):
@@ -370,6 +422,8 @@ def example_problem(kind: Kind, example: Example) -> str | None:
                 return f"expected the answer {answer!r} at offset {start}, got {found!r}"
         if not example.answers and isinstance(kind, Span) and not kind.unanswerable:
             return "expected an answer, got none"
+    if isinstance(example, Entry) and example.golds and not example.is_query:
+        return f"expected no right candidates of a candidate, got {', '.join(example.golds)}"
     if isinstance(example, Choices) and example.label not in range(len(example.choices)):
         return f"expected a label below {len(example.choices)}, got {example.label!r}"
     if isinstance(example, Pair | Tokens) and isinstance(kind, Classify | Tag):
