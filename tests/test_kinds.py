@@ -119,10 +119,11 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def test_every_kind_has_every_function() -> None:
-    assert set(KINDS) == {"classify", "embed", "mlm", "tag", "span", "choose"}
-    for name, kind in KINDS.items():
-        trained = () if name == "embed" else ("loss", "table", "dev_score")
-        assert all(callable(getattr(kind, function)) for function in ("encode", "head", "decode", *trained))
+    assert set(KINDS) == {"classify", "embed", "mine", "search", "mlm", "tag", "span", "choose"}
+    for kind in KINDS.values():
+        own = ("vectors", "neighbours") if kind is embed else ("table",)
+        functions = ("encode", "head", "loss", "decode", "dev_score", *own)
+        assert all(callable(getattr(kind, function)) for function in functions)
 
 
 # -------------------------------------------------------------------------------------------------- classify
@@ -409,13 +410,13 @@ def test_pooling_of_sentences_alone(pooling: str, model: Model, folder: Path) ->
     batch = collate(table_of(columns), rows, CPU)
     theirs = plain(model, folder)
     with torch.no_grad():
-        vectors = embed.decode(model.encoder, [pooling], batch)["vectors"]  # [2E, L+1, 1, H]
+        vectors = embed.vectors(model.encoder, None, batch, [(layer, pooling) for layer in range(3)])  # [2E, L+1, H]
         number = 0
         for row in rows:
             for ids in torch.tensor(columns["ids"][row]).split(columns["lengths"][row]):
                 layers = theirs(ids[None], output_hidden_states=True).hidden_states
                 for layer, hidden in enumerate(layers):
-                    found, states = vectors[number, layer, 0], hidden[0].double()
+                    found, states = vectors[number, layer], hidden[0].double()
                     if pooling == "cls":
                         expected = states[0]
                     elif pooling == "mean":
@@ -425,7 +426,7 @@ def test_pooling_of_sentences_alone(pooling: str, model: Model, folder: Path) ->
                     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
                 number += 1
     assert number == len(vectors)
-    assert vectors.shape == (8, 3, 1, model.encoder.hidden_size)
+    assert vectors.shape == (8, 3, model.encoder.hidden_size)
 
 
 @pytest.mark.parametrize("length", [1, 2])
@@ -439,14 +440,14 @@ def test_a_sentence_of_special_tokens_only_is_exactly_nothing(length: int) -> No
     assert found[~empty].all()
 
 
-def test_poolings_keep_their_order(model: Model) -> None:
+def test_cells_keep_their_order(model: Model) -> None:
     columns = embed.encode(Embed(), BITEXTS, model.tokenizer, 30, "")
     batch = collate(table_of(columns), range(4), CPU)
+    cells = [(2, "cls"), (0, "mean"), (2, "mean")]
     with torch.no_grad():
-        together = embed.decode(model.encoder, ["cls", "mean"], batch)["vectors"]
-        for at, pooling in enumerate(("cls", "mean")):
-            alone = embed.decode(model.encoder, [pooling], batch)["vectors"]
-            assert torch.equal(together[:, :, at], alone[:, :, 0])
+        together = embed.vectors(model.encoder, None, batch, cells)
+        for at, cell in enumerate(cells):
+            assert torch.equal(together[:, at], embed.vectors(model.encoder, None, batch, [cell])[:, 0])
     assert together.dtype == torch.float32
 
 
@@ -478,9 +479,16 @@ def test_neighbours_against_float64(num_queries: int, num_candidates: int, count
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 9), st.sampled_from([4, 16]), st.integers(1, 4))
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.sampled_from([4, 16]),
+    st.integers(1, 4),
+    st.sampled_from([1, 3, 8, 100]),
+)
 def test_ties_go_to_the_lower_index(
-    seed: int, num_candidates: int, count: int, num_dimensions: int, num_different: int
+    seed: int, num_candidates: int, count: int, num_dimensions: int, num_different: int, block: int
 ) -> None:
     """Vectors of +-1 in 4 or 16 dimensions have exact cosines, and many candidates are equally near."""
     signs = torch.randint(0, 2, (num_different + 6, num_dimensions), generator=rng(seed)).float() * 2 - 1
@@ -488,6 +496,7 @@ def test_ties_go_to_the_lower_index(
     queries = signs[-6:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embed, "_BLOCK_QUERIES", 4)
+        patch.setattr(embed, "_BLOCK_CANDIDATES", block)
         found, similarity = embed.neighbours(queries, candidates, count)
     expected, cosine = brute_force(queries, candidates, min(count, num_candidates))
     assert found.tolist() == expected.tolist()
@@ -510,6 +519,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, similarity = embed.neighbours(queries, candidates, 8)
     for block in (1, 7, 23):
         monkeypatch.setattr(embed, "_BLOCK_QUERIES", block)
+        monkeypatch.setattr(embed, "_BLOCK_CANDIDATES", block)
         found, values = embed.neighbours(queries, candidates, 8)
         assert torch.equal(found, whole)
         torch.testing.assert_close(values, similarity, atol=1e-6, rtol=0)

@@ -403,26 +403,107 @@ def test_questions_on_excluded_paragraphs_are_left_out_whatever_their_white_spac
 BREAKS: dict[str, Any] = {"sentence_breaks": [[0, 10], [12, 20]], "sentences": ["A cat sat.", "It left."]}
 
 
-def test_lareqa_cuts_sentences_and_finds_the_one_the_answer_starts_in(tmp_path: Path) -> None:
+def test_lareqa_is_one_pool_of_the_sentences_of_all_languages(tmp_path: Path) -> None:
     qas = (asked("q1", ("cat", 2)), asked("q2", ("left", 15), ("cat", 2)), asked("q3", ("sat.  It", 6)))
-    rows = list(readers.lareqa(write_json(tmp_path / "a.json", document(*qas, **BREAKS))))
-    assert [row["label"] for row in rows] == [0, 1, 0]
-    assert {row["sentences"] for row in rows} == {("A cat sat.", "It left.")}
+    german = {"context": "Weg. Sie sass.", "sentence_breaks": [[0, 4], [5, 14]], "sentences": ["Weg.", "Sie sass."]}
+    other = (asked("q1", ("sass", 9)), asked("q2", ("Weg", 0)), asked("q3", ("sass", 9)))
+    paths = [
+        write_json(tmp_path / "en.json", document(*qas, **BREAKS)),
+        write_json(tmp_path / "de.json", document(*other, **german)),
+    ]
+    rows = list(readers.lareqa(*paths))
+    pool = {row["id"]: row for row in rows if not row["is_query"]}
+    assert [row["text"] for row in pool.values()] == ["A cat sat.", "It left.", "Weg.", "Sie sass."]
+    assert {row["context"] for row in pool.values() if row["language"] == "de"} == {"Weg. Sie sass."}
+    asks = [row for row in rows if row["is_query"]]
+    assert rows[: len(asks)] == asks, "queries come first"
+    right = {row["id"]: [pool[gold]["text"] for gold in row["golds"]] for row in asks}
+    assert right["en q1"] == right["de q1"] == ["A cat sat.", "Sie sass."]
+    assert right["en q2"] == right["de q2"] == ["It left.", "Weg."]
+    assert right["de q3"] == ["A cat sat.", "Sie sass."]
+    fewer = write_json(tmp_path / "fr.json", document(*other[:2], **german))
+    with pytest.raises(ValueError, match=r"fr.json: expected the questions of .*en.json, got .* for 'q3'"):
+        list(readers.lareqa(*paths, fewer))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A cat sat. It left.", ["A cat sat. ", "It left."]),
+        ('He said "Go." Then 3 men left!  (All.)', ['He said "Go." ', "Then 3 men left!  ", "(All.)"]),
+        ("J. R. Smith met Dr. Who on the 5th. of May", ["J. R. Smith met Dr. Who on the 5th. of May"]),
+        ("No end", ["No end"]),
+    ],
+)
+def test_sentences_end_before_capitals_but_not_after_initials(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in readers.sentences(text)] == expected
+
+
+def test_squad_sentences_are_those_of_the_first_answer(tmp_path: Path) -> None:
+    qas = (asked("q1", ("cat", 2)), asked("q2", ("left", 14), ("cat", 2)))
+    path = write_json(tmp_path / "a.json", document(*qas, context="A cat sat. It left."))
+    assert [(row["sentence"], row["context"]) for row in readers.squad_sentences(path)] == [
+        ("A cat sat. ", "A cat sat. It left."),
+        ("It left.", "A cat sat. It left."),
+    ]
+
+
+MENTIONED = "Snow {fell}. In Helsinki\nit  rained. Then sun."
 
 
 def mentions(**changed: Any) -> str:
-    span = {"start": 3, "end": 11, "text": "Helsinki"} | changed.pop("mention_span", {})
+    span = {"start": 16, "end": 24, "text": "Helsinki"} | changed.pop("mention_span", {})
+    spans = changed.pop("sentence_spans", [{"start": 0, "end": 12}, {"start": 13, "end": 36}, {"start": 37, "end": 46}])
     one = {"example_id": "m1", "mention_span": span, "entity_id": "Q1757"} | changed
-    return json.dumps({"context": {"language": "en", "text": "In Helsinki."}, "mentions": [one]}) + "\n"
+    context = {"language": "en", "text": MENTIONED, "sentence_spans": spans}
+    return json.dumps({"context": context, "mentions": [one]}) + "\n"
 
 
-def test_mewsli_x_rows_are_mentions_in_documents(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", mentions() + mentions(example_id="m2"))
-    rows = list(readers.mewsli_x(path))
+def entity(**changed: Any) -> dict[str, Any]:
+    spans = [{"start": 0, "end": 7}, {"start": 8, "end": 13}]
+    known = {"entity_id": "Q1757", "description": "A town.\nCold. Far.", "description_language": "fi"}
+    return known | {"sentence_spans": spans} | changed
+
+
+def test_mewsli_x_has_mentions_in_a_sentence_and_descriptions(tmp_path: Path) -> None:
+    whole = [{"start": 0, "end": 36}]
+    path = write(tmp_path / "mentions.jsonl", mentions() + mentions(example_id="m2", sentence_spans=whole))
+    entities = write(tmp_path / "entities.jsonl", json.dumps(entity()) + "\n")
+    rows = list(readers.mewsli_x(entities, path))
     assert [tuple(row.values()) for row in rows] == [
-        (id, "en", "In Helsinki.", "Helsinki", 3, "Q1757") for id in ("m1", "m2")
+        ("Helsinki: In { Helsinki } it rained.", "m1", True, "en", ("Q1757",), ""),
+        ("Helsinki: Snow (fell). In { Helsinki } it rained.", "m2", True, "en", ("Q1757",), ""),
+        ("A town. Cold.", "Q1757", False, "fi", (), ""),
     ]
     assert rows[1].where == f"{path}:2:mentions[0]"
+
+
+def test_mewsli_pairs_are_a_mention_and_its_description(tmp_path: Path) -> None:
+    pair = json.loads(mentions())
+    contextual = {"context": pair["context"], "mention": pair["mentions"][0]}
+    path = write(tmp_path / "a.jsonl", json.dumps({"contextual_mention": contextual, "entity": entity()}) + "\n")
+    (row,) = readers.mewsli_pairs(path)
+    assert row == {"first": "Helsinki: In { Helsinki } it rained.", "second": "A town. Cold."}
+    broken = write(tmp_path / "b.jsonl", json.dumps({"contextual_mention": contextual, "entity": {}}) + "\n")
+    with pytest.raises(ValueError, match=r"b.jsonl:1: expected an entity with a description"):
+        list(readers.mewsli_pairs(broken))
+
+
+def mewsli(mentioned: Path) -> Iterator[Row]:
+    """Mentions without candidates."""
+    entities = mentioned.with_name("entities.jsonl")
+    return readers.mewsli_x(write(entities, json.dumps(entity()) + "\n"), mentioned)
+
+
+def test_hidden_pairs_are_the_first_hypothesis_of_every_premise(tmp_path: Path) -> None:
+    sides = [[f"p{i // 3}\t{code} {i}\tneutral" for i in range(6)] for code in ("de", "en")]
+    paths = [write(tmp_path / f"{i}.tsv", "\n".join(side) + "\n") for i, side in enumerate(sides)]
+    rows = [tuple(row.values()) for row in readers.hidden_pairs(*paths)]
+    assert rows[:4] == [(0, "1", "de 0", ("1",)), (1, "1", "en 0", ("1",)), (0, "2", "de 1", ()), (1, "3", "en 2", ())]
+    assert len(rows) == 8
+    shorter = write(tmp_path / "2.tsv", "\n".join(sides[1][:3]) + "\n")
+    with pytest.raises(ValueError, match=r"expected parallel files, got 6 lines in .*0.tsv and 3 lines in"):
+        list(readers.hidden_pairs(paths[0], shorter))
 
 
 AT = r"bad:data\[1\].paragraphs\[0\]"
@@ -488,11 +569,12 @@ AT = r"bad:data\[1\].paragraphs\[0\]"
         ),
         (readers.lareqa, document(asked("q1", ("dog", 2)), **BREAKS), r"expected the answer 'dog' in a sentence"),
         (readers.lareqa, document(asked("q1"), **BREAKS), r"qas\[0\]: expected an answer, got none"),
-        (readers.mewsli_x, mentions() + mentions(), r"bad:2:mentions\[0\]: expected an id of its own, got 'm1' of 1:"),
-        (readers.mewsli_x, mentions(mention_span={"start": 4}), r"expected 'Helsinki' at offset 4, got 'elsinki'"),
-        (readers.mewsli_x, mentions(mention_span={"end": None}), r"bad:1:mentions\[0\]: expected"),
-        (readers.mewsli_x, mentions(mention_span={"start": "3"}), r"bad:1:mentions\[0\]: expected"),
-        (readers.mewsli_x, '{"context": {}, "mentions": [{}]}\n', r"bad:1:mentions\[0\]: expected a mention"),
+        (mewsli, mentions() + mentions(), r"bad:2:mentions\[0\]: expected an id of its own, got 'm1' of 1:"),
+        (mewsli, mentions(mention_span={"start": 17}), r"expected 'Helsinki' at offset 17, got 'elsinki'"),
+        (mewsli, mentions(mention_span={"end": None}), r"bad:1:mentions\[0\]: expected"),
+        (mewsli, mentions(mention_span={"start": "3"}), r"bad:1:mentions\[0\]: expected"),
+        (mewsli, mentions(sentence_spans=[]), r"bad:1:mentions\[0\]: expected a sentence that holds 'Helsinki'"),
+        (mewsli, '{"context": {}, "mentions": [{}]}\n', r"bad:1:mentions\[0\]: expected a mention"),
     ],
 )
 def test_broken_documents_are_errors_that_name_the_place(

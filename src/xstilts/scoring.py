@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from . import metrics, tasks
 from .spec import file_sha256
@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 PREDICTIONS = "predictions.parquet"
+_MARGINS = ("csls", "ratio-margin")
 _COLUMNS = {
     "classify": ("gold", "prediction"),
     "mlm": ("num_masked", "loss_sum"),
     "embed": ("layer", "pooling", "direction", "query", "gold", "neighbours", "similarities"),
+    "mine": ("split", "layer", "pooling", "direction", "query", "num_ids", "golds", "neighbours", "similarities"),
+    "search": (
+        "layer",
+        "pooling",
+        "direction",
+        "query",
+        "language",
+        "golds",
+        "gold_languages",
+        "neighbours",
+        "similarities",
+        "neighbour_languages",
+    ),
     "tag": ("gold", "prediction"),
     "span": ("id", "prediction", "golds"),
     "choose": ("gold", "prediction", "scores"),
@@ -55,9 +69,9 @@ def score(predictions: pa.Table, kind: str, metric: str, language: str = "") -> 
 
     Returns:
         ``{"metric", "version", "options", "values"}``; ``options`` are the metric's own, such as the version of
-        another program that it agrees with. Retrieval has one value for each layer, pooling and direction, all
-        others have one. A value is an unrounded fraction with its ``num_examples`` and what the metric says
-        beside it.
+        another program that it agrees with. Retrieval has one value for each layer, pooling and direction, and a
+        search for each language of its queries; all others have one. A value is an unrounded fraction with its
+        ``num_examples`` and what the metric says beside it.
 
     Raises:
         ValueError: for an unknown metric, a missing column, no rows, or cells that do not hold one row for
@@ -71,7 +85,9 @@ def score(predictions: pa.Table, kind: str, metric: str, language: str = "") -> 
         raise ValueError("expected predictions, got an empty table")
     cells: dict[str, Callable[..., Iterator[Document]]] = {
         "classify": _classify,
-        "embed": _embed,
+        "embed": _embed_margin if metric in _MARGINS else _embed,
+        "mine": _mine,
+        "search": _search,
         "mlm": _mlm,
         "tag": _tag,
         "span": partial(_span, language=language),
@@ -96,38 +112,118 @@ def _mlm(predictions: pa.Table, function: Callable[..., float]) -> Iterator[Docu
     yield {"value": value, "num_examples": len(num_masked)}
 
 
-def _embed(predictions: pa.Table, function: Callable[..., metrics.retrieval.Accuracy]) -> Iterator[Document]:
-    """One value for each cell, in the order of layer, pooling and direction."""
+class _Cell(NamedTuple):
+    """One search: the rows of a layer, pooling and direction (and split), in the order of the queries."""
+
+    place: dict[str, Any]
+    rows: Any  # [Q] row numbers
+
+
+def _cells(predictions: pa.Table, *names: str, same: bool = True) -> Iterator[_Cell]:
+    """The searches of a table, by the columns ``names`` in their order, each with a row for every query.
+
+    Raises:
+        ValueError: when a search lacks a query, or has others than the first one where they are the ``same``.
+    """
     import numpy as np
 
-    predictions = predictions.combine_chunks()
-    layers = predictions["layer"].to_numpy()
-    query, gold = predictions["query"].to_numpy(), predictions["gold"].to_numpy()
-    names, codes = [], [layers.astype(np.int64)]
-    for column in ("pooling", "direction"):
-        texts, code = np.unique(predictions[column].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-        names.append(texts)
-        codes.append(code)
-    poolings, directions = names
-    cell = (codes[0] * len(poolings) + codes[1]) * len(directions) + codes[2]  # [R]
-    order = np.lexsort((query, cell))
-    bounds = np.flatnonzero(np.diff(cell[order], prepend=-1, append=-1))  # where cells begin, and the end
-    neighbours, similarities = (_matrix(predictions[name]) for name in ("neighbours", "similarities"))
-    expected = np.arange(bounds[1])
+    values, code = [], np.zeros(len(predictions), dtype=np.int64)
+    for name in names:
+        found, codes = np.unique(predictions[name].to_numpy(zero_copy_only=False), return_inverse=True)
+        values.append(found)
+        code = code * len(found) + codes
+    query = predictions["query"].to_numpy()
+    order = np.lexsort((query, code))
+    bounds = np.flatnonzero(np.diff(code[order], prepend=-1, append=-1))  # where cells begin, and the end
     for start, stop in itertools.pairwise(bounds.tolist()):
         rows = order[start:stop]
-        layer, pooling, direction = (
-            int(layers[rows[0]]),
-            poolings[codes[1][rows[0]]],
-            directions[codes[2][rows[0]]],
-        )
-        if not np.array_equal(query[rows], expected):
+        index, place = int(code[rows[0]]), dict[str, Any]()
+        for name, found in zip(reversed(names), reversed(values), strict=True):
+            index, at = divmod(index, len(found))
+            place[name] = found[at].item() if hasattr(found[at], "item") else str(found[at])
+        place = {name: place[name] for name in names}
+        num_queries = int(bounds[1]) if same else len(rows)
+        if not np.array_equal(query[rows], np.arange(num_queries)):
+            named = ", ".join(f"layer {value}" if name == "layer" else value for name, value in place.items())
             raise ValueError(
-                f"layer {layer}, {pooling}, {direction}: expected one row for each of the queries 0 to "
-                f"{len(expected) - 1}, got {stop - start} rows"
+                f"{named}: expected one row for each of the queries 0 to {num_queries - 1}, got {len(rows)} rows"
             )
-        found = function(neighbours[rows], similarities[rows], gold[rows])
-        yield {"layer": layer, "pooling": str(pooling), "direction": str(direction), **found._asdict()}
+        yield _Cell(place, rows)
+
+
+def _embed(predictions: pa.Table, function: Callable[..., metrics.retrieval.Accuracy]) -> Iterator[Document]:
+    """One value for each cell, in the order of layer, pooling and direction."""
+    neighbours, similarities = (_matrix(predictions[name]) for name in ("neighbours", "similarities"))
+    gold = predictions["gold"].to_numpy()
+    for cell in _cells(predictions, "layer", "pooling", "direction"):
+        found = function(neighbours[cell.rows], similarities[cell.rows], gold[cell.rows])
+        yield {**cell.place, **found._asdict()}
+
+
+def _embed_margin(predictions: pa.Table, function: Callable[..., metrics.retrieval.Accuracy]) -> Iterator[Document]:
+    """The same of a metric that reads both directions."""
+    gold = predictions["gold"].to_numpy()
+    rows = {tuple(cell.place.values()): cell.rows for cell in _cells(predictions, "layer", "pooling", "direction")}
+    for (layer, pooling, direction), own in rows.items():
+        other = rows.get((layer, pooling, "->".join(reversed(direction.split("->")))))
+        if other is None:
+            raise ValueError(f"layer {layer}, {pooling}: a margin needs both directions, got {direction} alone")
+        found = function(*(_neighbours(predictions, side) for side in (own, other)), gold[own])
+        yield {"layer": layer, "pooling": pooling, "direction": direction, **found._asdict()}
+
+
+def _mine(predictions: pa.Table, function: Callable[..., metrics.mining.Mined]) -> Iterator[Document]:
+    """One value for each layer and pooling, from both directions and both splits."""
+    golds, num_ids = predictions["golds"], predictions["num_ids"].to_numpy()
+    places: dict[tuple[Any, ...], dict[tuple[str, str], Any]] = {}
+    for cell in _cells(predictions, "layer", "pooling", "split", "direction", same=False):
+        layer, pooling, split, direction = cell.place.values()
+        places.setdefault((layer, pooling), {})[split, direction] = cell.rows
+    for (layer, pooling), rows in places.items():
+        wanted = [(split, direction) for split in ("dev", "test") for direction in ("xx->en", "en->xx")]
+        if set(rows) != set(wanted):
+            raise ValueError(f"layer {layer}, {pooling}: expected dev and test in both directions, got {sorted(rows)}")
+        sides = []
+        for split in ("dev", "test"):
+            there, back = rows[split, "xx->en"], rows[split, "en->xx"]
+            pairs = [
+                (source if target >= 0 else -1, target)
+                for source, right in enumerate(golds.take(there).to_pylist())
+                for target in right
+            ]
+            forward, backward = (_neighbours(predictions, side) for side in (there, back))
+            sides.append(metrics.mining.Sides(forward, backward, pairs, num_ids[there], num_ids[back]))
+        yield {"layer": layer, "pooling": pooling, "direction": "both", **_said(function(*sides))}
+
+
+def _search(predictions: pa.Table, function: Callable[..., metrics.retrieval.Ranking]) -> Iterator[Document]:
+    """One value for each layer, pooling and language of the queries, and beside it how far that language decides."""
+    one_gold = function is metrics.retrieval.mean_reciprocal_rank
+    for cell in _cells(predictions, "layer", "pooling", "direction"):
+        languages = predictions["language"].take(cell.rows).to_numpy(zero_copy_only=False)
+        for code in dict.fromkeys(languages):
+            rows = cell.rows[languages == code]
+            asked, own = predictions.take(rows), [code] * len(rows)
+            found = _neighbours(predictions, rows)
+            golds = asked["golds"].to_pylist()
+            value = function(*found, [right[0] for right in golds] if one_gold else golds, own)
+            pool = dict(_languages(asked, "golds", "gold_languages"))
+            pool |= dict(_languages(asked, "neighbours", "neighbour_languages"))
+            codes = [pool.get(number, "") for number in range(max(pool) + 1)]
+            bias = metrics.retrieval.language_bias(*found, golds, own, codes)
+            yield {**cell.place, "language": str(code), "value": value.value, **bias._asdict()}
+
+
+def _languages(table: pa.Table, numbers: str, codes: str) -> Iterator[tuple[int, str]]:
+    """Candidates and their languages, from two columns of lists."""
+    flat = (table[name].combine_chunks().flatten().to_pylist() for name in (numbers, codes))
+    yield from zip(*flat, strict=True)
+
+
+def _neighbours(predictions: pa.Table, rows: Any) -> metrics.retrieval.Neighbours:
+    """The neighbours of some rows, which have the same number of them."""
+    taken = (predictions[name].take(rows).combine_chunks() for name in ("neighbours", "similarities"))
+    return metrics.retrieval.Neighbours(*(column.flatten().to_numpy().reshape(len(rows), -1) for column in taken))
 
 
 def _tag(predictions: pa.Table, function: Callable[..., Any]) -> Iterator[Document]:

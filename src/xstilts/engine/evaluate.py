@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,18 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from xstilts.stage import Encoder, Evaluate, Views
+from xstilts.stage import Encoder, Evaluate
 from xstilts.tasks import examples as read_examples
 from xstilts.tasks import find
 
-from . import Context, Interrupted, encoder_folder
+from . import Context, Interrupted, encoder_folder, retrieval
 from .data import Tokenised, tokenised
-from .kinds import KINDS, embed
-from .lists import Lists
+from .kinds import KINDS
+from .lists import Lists, refuse_overflow
 from .model import Model
 from .packing import Batch, collate, length_sorted_batches
 
 TOKENS_PER_BATCH = 4096
-DIRECTIONS = ("xx->en", "en->xx")
 
 _loaded: dict[tuple[str, str], Model] = {}
 
@@ -42,7 +42,7 @@ def model_of(model: Encoder | Any, context: Context) -> Model:
         if isinstance(model, Encoder):
             loaded = Model(encoder_folder(model, context))
         else:
-            loaded = Model.load_trained(context.inputs[model.id])
+            loaded = Model.load_trained(context.inputs[model.id], model.recipe)
         _loaded[key] = loaded.to(context.device).eval()
     return _loaded[key]
 
@@ -65,12 +65,18 @@ def predict(
     """
     parts: list[dict[str, Tensor | Lists]] = []
     order: list[np.ndarray] = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with _inference(device, precision):
         for picked, batch in _batches(data, rows, device, context):
             parts.append(KINDS[kind].decode(model.encoder, head, batch))
             order.append(picked)
     back = np.argsort(np.concatenate(order))
     return {name: _joined([part[name] for part in parts], back) for name in parts[0]}
+
+
+@contextlib.contextmanager
+def _inference(device: torch.device, precision: str) -> Iterator[None]:
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        yield
 
 
 def _joined(parts: list[Any], order: np.ndarray) -> np.ndarray | list[np.ndarray]:
@@ -99,7 +105,8 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
     """Measure one split in one language and write ``predictions.parquet``.
 
     Retrieval has one row for each layer (0 = embeddings), pooling, direction and query, with the indices and
-    float32 cosines of its nearest candidates, best first; ``gold`` is the index of the right one.
+    float32 cosines of its nearest candidates, best first; ``gold`` is the index of the right one, ``golds`` are those
+    of all where there may be several. Mining has the rows of dev and test, a search the languages of both sides.
     Classification and multiple choice have gold, prediction and logits; tags a list of gold and one of predicted
     ones for each sentence; spans the predicted and gold texts with scores; masked tokens have summed loss and their
     number.
@@ -108,7 +115,6 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
         ValueError: when the model has no head for the task.
     """
     model = model_of(stage.model, context)
-    device = torch.device(context.device)
     task = find(stage.task)
     data = tokenised(
         stage.data,
@@ -119,13 +125,12 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
         data_dir=context.data_dir,
         cache_dir=context.cache_dir,
     )
-    if task.kind.name == "embed":
-        assert stage.views is not None, "study gives every retrieval measurement its views"
-        table = _retrieval(model, data, stage.views, stage.precision, device, context)
+    head = model.head(stage.head) if stage.head else None
+    if task.is_retrieval:
+        table = _by_vectors(stage, model, head, data, context)
+    elif head is None:
+        raise ValueError(f"the model of {stage.id} has no head for {stage.task}")
     else:
-        head = model.head(stage.head) if stage.head else None
-        if head is None:
-            raise ValueError(f"the model of {stage.id} has no head for {stage.task}")
         columns = predict(
             model,
             head,
@@ -133,7 +138,7 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
             data,
             rows=None,
             precision=stage.precision,
-            device=device,
+            device=torch.device(context.device),
             context=context,
         )
         for values in columns.values():
@@ -149,55 +154,21 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
     }
 
 
-def _retrieval(
-    model: Model, data: Tokenised, views: Views, precision: str, device: torch.device, context: Context
-) -> pa.Table:
-    vectors = _sentence_vectors(model, data, views, precision, device, context)  # [E, 2, L+1, P, H]
-    num_examples, _, num_layers, _, _ = vectors.shape
-    gold = np.arange(num_examples, dtype=np.int32)
-    tables = []
-    for layer in range(num_layers):
-        for at, pooling in enumerate(views.poolings):
-            foreign, english = vectors[:, 0, layer, at], vectors[:, 1, layer, at]
-            for direction, queries, candidates in zip(DIRECTIONS, (foreign, english), (english, foreign), strict=True):
-                index, similarity = embed.neighbours(queries, candidates, views.num_neighbours)
-                keep = index.shape[1]
-                tables.append(
-                    pa.table(
-                        {
-                            "layer": pa.array(np.full(num_examples, layer, dtype=np.int16)),
-                            "pooling": pa.array([pooling] * num_examples),
-                            "direction": pa.array([direction] * num_examples),
-                            "query": pa.array(gold),
-                            "gold": pa.array(gold),
-                            "neighbours": _lists(index.cpu().numpy().astype(np.int32), keep),
-                            "similarities": _lists(similarity.cpu().numpy(), keep),
-                        }
-                    )
-                )
-    return pa.concat_tables(tables)
-
-
-def refuse_overflow(values: np.ndarray | list[np.ndarray] | Tensor, what: str) -> None:
-    """Raise ``FloatingPointError`` unless every value is finite: such a measurement could not be scored."""
-    values = np.concatenate(values) if isinstance(values, list) else values
-    if not torch.isfinite(torch.as_tensor(values)).all():
-        raise FloatingPointError(f"{what} are not finite: lower the learning rate, or take precision float32")
-
-
-def _lists(values: np.ndarray, width: int) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), width)
-
-
-def _sentence_vectors(
-    model: Model, data: Tokenised, views: Views, precision: str, device: torch.device, context: Context
-) -> Tensor:
-    """Every sentence's vectors [E, 2, L+1, P, H] float32 from one forward over all layers."""
-    shape = (len(data), 2, model.encoder.num_layers + 1, len(views.poolings), model.encoder.hidden_size)
-    vectors = torch.empty(shape, dtype=torch.float32, device=device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for rows, batch in _batches(data, None, device, context):
-            found = embed.decode(model.encoder, views.poolings, batch)["vectors"]  # [2E, L+1, P, H]
-            vectors[torch.from_numpy(rows).to(device)] = found.unflatten(0, (len(rows), 2))
-            refuse_overflow(found, "the encoder's states")
-    return vectors
+def _by_vectors(stage: Evaluate, model: Model, head: Any, data: Tokenised, context: Context) -> pa.Table:
+    views, task, device = stage.views, find(stage.task), torch.device(context.device)
+    assert views is not None, "study gives every retrieval measurement its views"
+    if head is None and any(pooling.startswith("pooler") for pooling in views.poolings):
+        raise ValueError(f"the model of {stage.id} is no dual encoder: it has no pooler for {stage.task}")
+    num_texts = len(data) * (2 if task.kind.name == "embed" else 1)
+    with _inference(device, stage.precision):
+        batches = _batches(data, None, device, context)
+        vectors = retrieval.Vectors(model, head, views, batches, num_texts, device)
+    if task.kind.name == "embed":
+        return retrieval.bitext(vectors, len(data), views.num_neighbours)
+    parts: list[tuple[str, list[Any]]] = [
+        (d.split, read_examples(task, d.split, d.language, context.data_dir)) for d in stage.data
+    ]
+    if task.kind.name == "mine":
+        return retrieval.mining(vectors, parts, views.num_neighbours)
+    ((_, entries),) = parts
+    return retrieval.search(vectors, entries, views.num_neighbours)

@@ -1,9 +1,10 @@
-"""Columns that hold a list for each example, and the softmax over each list."""
+"""What a forward gives back: lists for each example and the softmax over each, and no value that is not finite."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,3 +38,10 @@ def logsumexp_by(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
     highest = highest.scatter_reduce(0, index, values.detach(), "amax")  # [G, ..]
     total = torch.zeros_like(highest).index_add(0, group, (values - highest[group]).exp())
     return highest + total.log()
+
+
+def refuse_overflow(values: np.ndarray | list[np.ndarray] | Tensor, what: str) -> None:
+    """Raise ``FloatingPointError`` unless every value is finite: such a measurement could not be scored."""
+    values = np.concatenate(values) if isinstance(values, list) else values
+    if not torch.isfinite(torch.as_tensor(values)).all():
+        raise FloatingPointError(f"{what} are not finite: lower the learning rate, or take precision float32")

@@ -40,7 +40,7 @@ class Model(nn.Module):
         """Give every task a fresh head, initialised from the stream (seed, task, "head").
 
         Raises:
-            ValueError: for a task of a kind that is measured and not trained on.
+            ValueError: for a task of a kind that is measured alone.
         """
         for name in tasks:
             task = find(name)
@@ -62,10 +62,10 @@ class Model(nn.Module):
         (folder / "heads.json").write_text(json.dumps([_name(key) for key in self.heads]))
 
     @classmethod
-    def load_trained(cls, folder: Path) -> Model:
-        """Read what `save` wrote."""
+    def load_trained(cls, folder: Path, recipe: Recipe = STILTS) -> Model:
+        """Read what `save` wrote, of a training by ``recipe``, which shapes a dual encoder's head."""
         model = cls(folder / "encoder")
-        model.add_heads(json.loads((folder / "heads.json").read_text()), STILTS, seed=0)
+        model.add_heads(json.loads((folder / "heads.json").read_text()), recipe, seed=0)
         model.heads.load_state_dict(load_file(folder / "heads.safetensors"))
         return model
 

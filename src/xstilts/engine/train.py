@@ -20,8 +20,9 @@ from xstilts.tasks.task import Task
 
 from . import Context, Interrupted, checkpoint, numeric_path, start_folder
 from .data import Tokenised, tokenised
-from .evaluate import forget_model, predict, refuse_overflow
+from .evaluate import forget_model, predict
 from .kinds import KINDS
+from .lists import refuse_overflow
 from .model import Model
 from .packing import Batch, Schedule, collate, schedule
 

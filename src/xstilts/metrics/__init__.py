@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from xstilts.spec import near
 
-from . import classification, language_model, qa, retrieval, spans
+from . import classification, language_model, mining, qa, retrieval, spans
 
 
 class Metric(NamedTuple):
@@ -31,7 +32,12 @@ METRICS: dict[tuple[str, str], Metric] = {
     ("choose", "accuracy"): Metric(classification.accuracy, classification.VERSION),
     ("classify", "accuracy"): Metric(classification.accuracy, classification.VERSION),
     ("embed", "accuracy"): Metric(retrieval.accuracy_at_1, retrieval.VERSION),
+    ("embed", "csls"): Metric(partial(mining.margin_accuracy, margin="csls"), mining.VERSION),
+    ("embed", "ratio-margin"): Metric(partial(mining.margin_accuracy, margin="ratio"), mining.VERSION),
+    ("mine", "f1"): Metric(mining.mining_f1, mining.VERSION),
     ("mlm", "perplexity"): Metric(language_model.perplexity, language_model.VERSION),
+    ("search", "map"): Metric(retrieval.mean_average_precision, retrieval.VERSION),
+    ("search", "mrr"): Metric(retrieval.mean_reciprocal_rank, retrieval.VERSION),
     ("span", "characters"): Metric(qa.characters, qa.VERSION),
     ("span", "mlqa"): Metric(qa.mlqa, qa.VERSION),
     ("span", "squad"): Metric(qa.squad, qa.VERSION),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xstilts.spec import one_of
 
 from .classification import f1_of
-from .retrieval import Neighbours, checked, nearest
+from .retrieval import Accuracy, Neighbours, accuracy_at_1, checked, nearest
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 VERSION = 1
 MARGINS = ("ratio", "csls", "absolute")
@@ -51,6 +51,53 @@ class PairF1(NamedTuple):
     num_examples: int
     num_extracted: int
     num_correct: int
+
+    @property
+    def value(self) -> float:
+        """The number that XTREME averages: F1."""
+        return self.f1
+
+
+class Sides(NamedTuple):
+    """One split of a mining task.
+
+    Attributes:
+        forward: the nearest target texts of each source text.
+        backward: the nearest source texts of each target text.
+        gold: the right (source, target) pairs; one with a number below 0 cannot be extracted and counts as missed.
+        source_ids: [Q] how many sentences have each source text.
+        target_ids: [C] how many sentences have each target text.
+    """
+
+    forward: Neighbours
+    backward: Neighbours
+    gold: Collection[tuple[int, int]]
+    source_ids: ArrayLike
+    target_ids: ArrayLike
+
+
+class Mined(NamedTuple):
+    """F1 of mining with the threshold of another split, in [0, 1].
+
+    Attributes:
+        f1: as in `PairF1`, like the four after it.
+        precision: share of the extracted pairs that are gold ones.
+        recall: share of the gold pairs that are extracted.
+        num_examples: number of gold pairs.
+        num_extracted: number of pairs that reach the threshold.
+        num_correct: number of gold pairs among them.
+        threshold: the score from which on pairs are extracted, best on the development split.
+        dev_f1: F1 there.
+    """
+
+    f1: float
+    precision: float
+    recall: float
+    num_examples: int
+    num_extracted: int
+    num_correct: int
+    threshold: float
+    dev_f1: float
 
     @property
     def value(self) -> float:
@@ -178,6 +225,49 @@ def pair_f1(pairs: Pairs, gold: Collection[tuple[int, int]], threshold: float) -
     extracted = pairs.scores >= threshold
     num_correct, num_extracted, num_gold = int((right & extracted).sum()), int(extracted.sum()), len(set(gold))
     return PairF1(*f1_of(num_correct, num_extracted, num_gold), num_gold, num_extracted, num_correct)
+
+
+def mining_f1(dev: Sides, test: Sides, *, margin: str = "ratio", retrieval: str = "max", k: int = 4) -> Mined:
+    """Score mining as XTREME scores BUCC: pairs by `mine`, a threshold from dev, F1 on test.
+
+    As ``run_bucc2018.sh`` (ratio margin, 4 neighbours, ``max``, threshold of the best F1 on dev). Pairs of a text that
+    several sentences have are dropped before the threshold is chosen, as ``bucc_eval`` does.
+
+    Args:
+        dev: the split that the threshold is chosen on.
+        test: the split that is scored.
+        margin: as in `mine`.
+        retrieval: as in `mine`.
+        k: as in `mine`.
+
+    Raises:
+        ValueError: as `mine` and `best_threshold`.
+    """
+    import numpy as np
+
+    found = []
+    for side in (dev, test):
+        pairs = mine(side.forward, side.backward, margin=margin, retrieval=retrieval, k=k)
+        alone = (np.asarray(side.source_ids)[pairs.sources] == 1) & (np.asarray(side.target_ids)[pairs.targets] == 1)
+        found.append(Pairs(*(column[alone] for column in pairs)))
+    threshold = best_threshold(found[0], dev.gold)
+    return Mined(*pair_f1(found[1], test.gold, threshold), threshold, pair_f1(found[0], dev.gold, threshold).f1)
+
+
+def margin_accuracy(forward: Neighbours, backward: Neighbours, gold: ArrayLike, *, margin: str, k: int = 4) -> Accuracy:
+    """Accuracy at 1 by margin score instead of cosine: the best of each query's ``k`` nearest; not XTREME's Tatoeba.
+
+    Args:
+        forward: the nearest candidates of each query.
+        backward: the nearest queries of each candidate.
+        gold: [Q] index of the right candidate.
+        margin: as in `margin_scores`.
+        k: as in `margin_scores`.
+
+    Raises:
+        ValueError: as `margin_scores` and `retrieval.accuracy_at_1`.
+    """
+    return accuracy_at_1(*margin_scores(forward, backward, margin=margin, k=k), gold)
 
 
 def _both(

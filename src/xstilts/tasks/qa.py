@@ -58,7 +58,7 @@ SQUAD_V1_DEV_HALVES = _squad(
     splits=Splits(train="dev-v1.1.part1", dev="dev-v1.1.part2"),
     rows={"train": 4_961, "dev": 5_609},
     official_size=_SQUAD_V1_SIZE,
-    overlaps=("squad-v1/dev", "squad-v2/dev", "xquad"),
+    overlaps=("squad-v1/dev", "squad-v2/dev", "xquad", "lareqa"),
     slice_of="squad-v1",
     note="the official dev set halved by articles: 629 of XQuAD's 1,190 questions are in its training half",
 )
@@ -82,7 +82,7 @@ SQUAD_V2_HALF = _squad(
     rows={"train": 6_078},
     metric="squad-v2",
     official_size=_SQUAD_V2_SIZE,
-    overlaps=(*_SHARED_DEV, "xquad"),
+    overlaps=(*_SHARED_DEV, "xquad", "lareqa"),
     slice_of="squad-v2",
     note="half of the official dev set (CS224n); shares 78 of XQuAD's 240 paragraphs",
 )

@@ -1,11 +1,13 @@
-"""Sentence retrieval: bitexts whose second side is English."""
+"""Retrieval by vectors: bitexts whose second side is English, mining, queries against one multilingual pool."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from . import readers
 from .languages import LANGUAGES, MINIATURE_LANGUAGES, langs
 from .readers import Row
-from .task import MINIATURE_NOTE, Bitext, Embed, Files, Miniature, Splits, Task
+from .task import MINIATURE_NOTE, Bitext, Embed, Entry, Files, Mine, Miniature, Search, Splits, Task
 
 XTREME_LANGUAGES = langs(
     "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
@@ -92,4 +94,156 @@ MINI_BITEXT = Task(
     note=MINIATURE_NOTE,
 )
 
-RETRIEVAL_TASKS = (TATOEBA, NTREX, MINI_BITEXT)
+
+def _side(row: Row) -> Entry:
+    asks = row["side"] == 0
+    return Entry(row["text"], row["id"], asks, "" if asks else "en", row["pairs"] if asks else ())
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(row["text"], row["id"], row["is_query"], row["language"], row["golds"], row["context"])
+
+
+_BUCC_COLUMNS = ("side", "id", "text", "pairs")
+
+BUCC = Task(
+    name="bucc",
+    kind=Mine(),
+    example=_side,
+    languages=langs("de fr ru zh"),
+    splits=Splits(dev="sample", test="training"),
+    source=Files(
+        tuple(f"bucc2018/{{language}}-en/{{language}}-en.{{split}}.{end}" for end in ("{language}", "en", "gold")),
+        readers.bucc,
+        _BUCC_COLUMNS,
+    ),
+    rows={},
+    metric="f1",
+    licence="research use, as the shared task's release says",
+    note="XTREME's splits: BUCC's sample set is dev and its training set test, since its test labels are not public",
+)
+
+_XNLI_LANGUAGES = langs("ar bg de el es fr hi ru sw th tr ur vi zh")
+_HALF = 1_660
+
+BUCC_STANDIN = Task(
+    name="bucc-standin",
+    kind=Mine(),
+    example=_side,
+    languages=_XNLI_LANGUAGES,
+    splits=Splits(dev="dev", test="dev"),
+    source=Files(
+        ("xnli/dev-{language}.tsv", "xnli/dev-en.tsv"),
+        readers.hidden_pairs,
+        _BUCC_COLUMNS,
+        rows={"dev": (0, _HALF), "test": (_HALF, 2 * _HALF)},
+    ),
+    rows={"dev": _HALF, "test": _HALF},
+    metric="f1",
+    licence="CC BY-NC 4.0",
+    note="stand-in for BUCC 2018, not BUCC: of every three hypotheses of XNLI dev one is on both sides, halves of the "
+    "premises for dev and test",
+)
+
+_LAREQA_LANGUAGES = langs("ar de el en es hi ru th tr vi zh")
+
+LAREQA = Task(
+    name="lareqa",
+    kind=Search(_LAREQA_LANGUAGES),
+    example=_entry,
+    languages=("mul",),
+    splits=Splits(test="test"),
+    source=Files(tuple(f"xquad_r/{code}.json" for code in _LAREQA_LANGUAGES), readers.lareqa, readers.ENTRY_COLUMNS),
+    rows={"test": {"mul": 11 * 1_190 + 13_014}},
+    metric="map",
+    licence="CC BY-SA 4.0",
+    trained_by="lareqa-train",
+    note="XQuAD-R: 1,190 questions in each of 11 languages against 13,014 sentences of all of them",
+)
+
+
+def _asked(row: Row) -> Bitext:
+    return Bitext(row["question"], row["sentence"], row["context"])
+
+
+_DUAL: dict[str, Any] = {
+    "kind": Embed(),
+    "languages": ("en",),
+    "metric": "accuracy",
+    "splits": Splits(train="train"),
+}
+_SQUAD_SIZE = 87_599
+
+
+def _lareqa_train(name: str, file: str, size: int, **own: Any) -> Task:
+    return Task(
+        name=name,
+        example=_asked,
+        source=Files(f"squad_v1/{file}.json", readers.squad_sentences, ("question", "sentence", "context")),
+        rows={"train": size},
+        licence="CC BY-SA 4.0",
+        official_size=_SQUAD_SIZE,
+        **_DUAL,
+        **own,
+    )
+
+
+LAREQA_TRAIN = _lareqa_train(
+    "lareqa-train",
+    "train-v1.1",
+    _SQUAD_SIZE,
+    note="questions of SQuAD v1.1 and the sentence of their answer with its paragraph; sentences by a rule of our own",
+)
+
+LAREQA_TRAIN_SUBSET = _lareqa_train(
+    "lareqa-train@subset",
+    "train-v1.1.du_test_subset",
+    11_877,
+    slice_of="lareqa-train",
+    note="of the questions of squad-v1@subset; sentences by a rule of our own",
+)
+
+_MEWSLI_LANGUAGES = langs("ar de en es fa ja pl ro ta tr uk")
+_NUM_ENTITIES = 1_003_893
+
+MEWSLI_X = Task(
+    name="mewsli-x",
+    kind=Search(_MEWSLI_LANGUAGES),
+    example=_entry,
+    languages=("mul",),
+    splits=Splits(dev="dev", test="test"),
+    source=Files(
+        ("mewsli_x/candidate_set_entities.jsonl", "mewsli_x/wikinews_mentions-{split}.jsonl"),
+        readers.mewsli_x,
+        readers.ENTRY_COLUMNS,
+    ),
+    rows={"dev": {"mul": 2_991 + _NUM_ENTITIES}, "test": {"mul": 14_624 + _NUM_ENTITIES}},
+    metric="mrr",
+    licence="Apache-2.0",
+    trained_by="mewsli-x-train",
+    note="release 20220518_6, whose scores are not comparable with the paper's; not tested on real data",
+)
+
+MEWSLI_X_TRAIN = Task(
+    name="mewsli-x-train",
+    example=_bitext,
+    source=Files("mewsli_x/wikipedia_pairs-{split}.jsonl", readers.mewsli_pairs, ("first", "second")),
+    rows={"train": 167_719, "dev": 14_051},
+    licence="Apache-2.0",
+    official_size=167_719,
+    **_DUAL | {"splits": Splits(train="train", dev="dev")},
+    note="mentions in English Wikipedia with the description of their entity; not tested on real data",
+)
+
+RETRIEVAL_TASKS = (
+    TATOEBA,
+    NTREX,
+    BUCC,
+    BUCC_STANDIN,
+    LAREQA,
+    LAREQA_TRAIN,
+    LAREQA_TRAIN_SUBSET,
+    MEWSLI_X,
+    MEWSLI_X_TRAIN,
+    MINI_BITEXT,
+)

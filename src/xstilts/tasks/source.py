@@ -12,7 +12,7 @@ from typing import Any
 from xstilts import spec
 
 from .readers import BROKEN_GZIP, Row, parquet
-from .task import Example, Files, Hub, Miniature, Source, Task, example_problem, kind_declaration
+from .task import Example, Files, Hub, Miniature, Source, Task, example_problem, kind_declaration, rows_of
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def content(
         made = [source.name, split, language, task.count(split, language), source.seed]
         declaration["miniature"] = [*made, miniature.fingerprint()]
         return spec.digest(spec.canonical_json(declaration))
-    declaration |= {"labels": source.labels, "rows": source.rows}
+    declaration |= {"labels": source.labels, "rows": rows_of(source, split)}
     if isinstance(source, Hub) and found.folder:
         names = [path.relative_to(found.folder).as_posix() for path in found.paths]
         declaration |= {"hub": [source.repo, found.folder.name, names]}
@@ -242,7 +242,7 @@ def _rows(found: _Found, split: str, language: str, size: int | None) -> Iterato
         raw = parquet(found.paths, columns=tuple(source.columns))
     else:
         raw = source.reader(*found.paths, columns=source.columns)
-    for row in islice(raw, *(source.rows or (0, None))):
+    for row in islice(raw, *(rows_of(source, split) or (0, None))):
         if isinstance(source, Hub):
             if source.unlabelled is not None and row["label"] == source.unlabelled:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_args
 
 from xstilts.metrics import METRICS
 from xstilts.spec import one_of
@@ -218,7 +218,8 @@ class Files:
         reader: a function of `readers`.
         columns: canonical names of the columns read.
         labels: as in `Hub`, for releases that write an index.
-        rows: ``(start, stop)`` of the file's rows, counted from 0, ``None`` for all.
+        rows: ``(start, stop)`` of the file's rows, counted from 0, ``None`` for all; or these by split, of files that
+            hold several.
         codes: language code to the one the release uses, where they differ.
     """
 
@@ -226,13 +227,18 @@ class Files:
     reader: Callable[..., Iterator[Row]]
     columns: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    rows: tuple[int, int] | None = None
+    rows: tuple[int, int] | Mapping[str, tuple[int, int]] | None = field(default=None, hash=False)
     codes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def paths(self, own_split: str, language: str) -> tuple[str, ...]:
         """The relative paths of one split in one language, without ``.gz``."""
         templates = (self.path,) if isinstance(self.path, str) else self.path
         return tuple(t.format(split=own_split, language=self.codes.get(language, language)) for t in templates)
+
+
+def rows_of(source: Hub | Files, split: str) -> tuple[int, int] | None:
+    """Which of a file's rows are a split's, ``None`` for all."""
+    return source.rows.get(split) if isinstance(source.rows, Mapping) else source.rows
 
 
 @dataclass(frozen=True)
@@ -339,8 +345,9 @@ class Task:
 
 
 def _problems(task: Task) -> Iterator[str]:
-    if not isinstance(task.kind, Classify | Embed | MaskedLM | Tag | Span | Choose):
-        yield f"kind is {task.kind!r}: expected an instance of Classify, Embed, MaskedLM, Tag, Span or Choose"
+    if not isinstance(task.kind, get_args(Kind)):
+        known = ", ".join(kind.__name__ for kind in get_args(Kind))
+        yield f"kind is {task.kind!r}: expected an instance of one of {known}"
     labels = getattr(task.kind, "labels", None)
     if labels is not None and (isinstance(labels, str) or len(labels) < 2 or len(set(labels)) != len(labels)):
         yield f"kind.labels is {labels!r}: expected at least two different labels"
@@ -361,8 +368,10 @@ def _problems(task: Task) -> Iterator[str]:
             yield f"source.files has the splits {list(source.files)}: expected some of {list(task.splits)}"
         if isinstance(source, Miniature) and not set(task.splits) <= set(task.rows):
             yield f"rows has the splits {list(task.rows)}: expected a number for each of {list(task.splits)}"
-        if isinstance(source, Hub | Files) and source.rows and not 0 <= source.rows[0] < source.rows[1]:
-            yield f"source.rows is {source.rows}: expected 0 <= start < stop"
+        if isinstance(source, Hub | Files):
+            for start, stop in filter(None, (rows_of(source, split) for split in task.splits)):
+                if not 0 <= start < stop:
+                    yield f"source.rows is {source.rows}: expected 0 <= start < stop"
     for split, counts in task.rows.items():
         if split not in tuple(task.splits):
             yield f"rows has the split {split!r}: expected one of {', '.join(task.splits)}"

@@ -16,7 +16,8 @@ windows of a context, the parts of a long sentence, the sides of a bitext), and 
 * ``dev_score(columns) -> values``: what a training says of its dev rows, from the same columns: ``accuracy`` or
   ``loss``, and whether the model ``collapsed``, by a rule of the kind that its docstring names.
 
-Retrieval (``embed``) is not trained and has neither loss nor dev score; `evaluate` makes its table.
+Retrieval is measured by vectors: `retrieval` makes the tables of ``embed``, ``mine`` and ``search``, which share a
+module; loss and dev score are those of a dual encoder, which is trained on ``embed`` tasks.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from . import choose, classify, embed, mlm, span, tag
 KINDS: dict[str, ModuleType] = {
     "classify": classify,
     "embed": embed,
+    "mine": embed,
+    "search": embed,
     "mlm": mlm,
     "tag": tag,
     "span": span,

@@ -1,36 +1,88 @@
-"""Sentence embeddings for retrieval: poolings of every layer, and exact nearest neighbours."""
+"""Sentence embeddings for retrieval: poolings of every layer, exact nearest neighbours, and the dual encoder."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from xstilts.metrics.retrieval import accuracy_at_1
 from xstilts.stage import Recipe
-from xstilts.tasks.task import Bitext, Embed
+from xstilts.tasks.task import Embed, Kind
 
 _BLOCK_QUERIES = 1024
+_BLOCK_CANDIDATES = 65536
 
 
 def encode(
-    kind: Embed, examples: Sequence[Bitext], tokenizer: Any, max_tokens: int, prefix: str = ""
+    kind: Kind, examples: Sequence[Any], tokenizer: Any, max_tokens: int, prefix: str = ""
 ) -> dict[str, list[Any]]:
-    """Tokenise both sides: two sequences an example, foreign first."""
-    sides = [
-        tokenizer([prefix + text for text in texts], truncation=True, max_length=max_tokens)["input_ids"]
-        for texts in ([example.first for example in examples], [example.second for example in examples])
-    ]
-    pairs = list(zip(*sides, strict=True))
-    return {
-        "ids": [first + second for first, second in pairs],
-        "lengths": [[len(first), len(second)] for first, second in pairs],
+    """Tokenise the sides of a `Bitext` as two sequences an example, foreign first; an `Entry` as one sequence.
+
+    A text with a context is a pair with it, of which the longer loses its end first (XTREME-R's
+    ``third_party/processors/lareqa.py``: answer sentence and paragraph).
+    """
+    if isinstance(kind, Embed):
+        texts = [[(e.first, "") for e in examples], [(e.second, e.context) for e in examples]]
+    else:
+        texts = [[(e.text, e.context) for e in examples]]
+    sides = [_tokenised(tokenizer, side, max_tokens, prefix) for side in texts]
+    columns: dict[str, list[Any]] = {
+        name: [list(itertools.chain(*parts)) for parts in zip(*(side[theirs] for side in sides), strict=True)]
+        for name, theirs in (("ids", "input_ids"), ("types", "token_type_ids"))
+        if theirs in sides[0]
     }
+    lengths = zip(*(side["input_ids"] for side in sides), strict=True)
+    return columns | {"lengths": [[len(ids) for ids in parts] for parts in lengths]}
 
 
-def head(kind: Embed, encoder: Any, tokenizer: Any, recipe: Recipe) -> None:
-    """No trained part: the encoder's states are the embeddings."""
+def _tokenised(
+    tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens: int, prefix: str
+) -> dict[str, list[list[int]]]:
+    """The tokenizer's lists of (text, context) pairs, where an empty context makes a sequence of one text."""
+    found: dict[str, list[list[int]]] = {"input_ids": [[] for _ in texts]}
+    for paired in (False, True):
+        rows = [row for row, (_, context) in enumerate(texts) if bool(context) == paired]
+        if rows:
+            columns = [[prefix + texts[row][0] for row in rows], [texts[row][1] for row in rows]][: 1 + paired]
+            encoded = tokenizer(*columns, truncation=True, max_length=max_tokens)
+            for name in encoded.keys() - {"attention_mask"}:
+                column = found.setdefault(name, [[] for _ in texts])
+                for row, values in zip(rows, encoded[name], strict=True):
+                    column[row] = values
+    return found
+
+
+class Head(nn.Module):
+    """A dual encoder's trained part: the scale of its cosines and, for ``pooler``, a layer on the first token.
+
+    XTREME-R's dual encoder (``third_party/run_retrieval_qa.py``) takes the L2-normalised pooler output; that of XLM-R
+    starts from random weights, as this one does for every encoder.
+    """
+
+    def __init__(self, hidden_size: int, pooling: str, scale: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.scale = nn.Parameter(torch.tensor([scale]))
+        if pooling == "pooler":
+            self.dense = nn.Linear(hidden_size, hidden_size)
+            nn.init.normal_(self.dense.weight, std=0.02)
+            nn.init.zeros_(self.dense.bias)
+
+    def forward(self, hidden: Tensor, batch: Any) -> Tensor:
+        """[T, H] states of the last layer -> [N, H] float32 vectors, not normalised."""
+        if self.pooling == "pooler":
+            return torch.tanh(self.dense(hidden[batch.starts])).float()
+        return pool(hidden, batch, self.pooling)
+
+
+def head(kind: Kind, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head | None:
+    """A fresh head for a dual encoder; none for kinds that are measured alone."""
+    return Head(encoder.hidden_size, recipe.dual_pooling, recipe.dual_scale) if isinstance(kind, Embed) else None
 
 
 def pool(hidden: Tensor, batch: Any, pooling: str) -> Tensor:
@@ -51,34 +103,89 @@ def pool(hidden: Tensor, batch: Any, pooling: str) -> Tensor:
     return total / count[:, None]
 
 
-def decode(encoder: Any, poolings: Sequence[str], batch: Any) -> dict[str, Tensor]:
-    """Sentence vectors [N, L+1, P, H] of every layer (0 = embeddings) under every pooling, from one forward."""
+def vectors(encoder: Any, head: Head | None, batch: Any, cells: Sequence[tuple[int, str]]) -> Tensor:
+    """Sentence vectors [N, C, H] float32 of C cells (layer, pooling), 0 the embeddings, from one forward.
+
+    ``pooler`` is the head's own vector.
+    """
     layers = encoder(batch.ids, batch.row_lengths, batch.types, all_layers=True)
-    vectors = [torch.stack([pool(hidden, batch, pooling) for pooling in poolings], 1) for hidden in layers]
-    return {"vectors": torch.stack(vectors, 1)}
+    found = []
+    for layer, pooling in cells:
+        if pooling == "pooler":
+            assert head is not None, "study refuses a pooler without a dual encoder"
+            found.append(head(layers[layer], batch))
+        else:
+            found.append(pool(layers[layer], batch, pooling))
+    return torch.stack(found, 1)
+
+
+def _sides(encoder: Any, head: Head, batch: Any) -> Tensor:
+    """Normalised vectors [E, 2, H] of both sides under the head."""
+    hidden = encoder(batch.ids, batch.row_lengths, batch.types)  # [T, H]
+    return nn.functional.normalize(head(hidden, batch), dim=1).unflatten(0, (batch.num_examples, 2))
+
+
+def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
+    """In-batch softmax, in nats: each first side against all second sides of the batch, by scaled cosine.
+
+    The other examples of an optimisation step are the negatives; the loss is of one direction, first to second
+    (XTREME-R's ``third_party/run_retrieval_qa.py``).
+    """
+    first, second = _sides(encoder, head, batch).unbind(1)
+    scores = head.scale.float() * (first @ second.T).float()  # [E, E]
+    return nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
+    """Normalised vectors of both sides [E, 2, H]."""
+    return {"vectors": _sides(encoder, head, batch).float()}
+
+
+def dev_score(columns: dict[str, Any]) -> dict[str, Any]:
+    """Accuracy of finding the second side among those of all dev rows, and ``chance``, one over their number.
+
+    *Collapsed* means that at most two rows, or as many as chance would find twice over, are found.
+    """
+    first, second = torch.from_numpy(columns["vectors"]).unbind(1)
+    index, similarity = neighbours(first, second, 8)
+    accuracy = accuracy_at_1(index.numpy(), similarity.numpy(), np.arange(len(first))).value
+    return {"accuracy": accuracy, "chance": 1 / len(first), "collapsed": accuracy * len(first) <= 2 < len(first)}
 
 
 def neighbours(queries: Tensor, candidates: Tensor, num_neighbours: int) -> tuple[Tensor, Tensor]:
     """The nearest candidates by cosine: indices [Q, K] int64 and similarities [Q, K] float32, best first.
 
-    Exact, in blocks of queries. Of equally near candidates the one with the lower index comes first, as in
-    faiss' flat index, which XTREME's ``similarity_search`` uses.
+    Exact, in blocks of queries and of candidates. Of equally near candidates the one with the lower index comes
+    first, as in faiss' flat index, which XTREME's ``similarity_search`` uses.
     """
-    queries = torch.nn.functional.normalize(queries.float(), dim=1)
-    candidates = torch.nn.functional.normalize(candidates.float(), dim=1)
+    queries = nn.functional.normalize(queries.float(), dim=1)
+    candidates = nn.functional.normalize(candidates.float(), dim=1)
     keep = min(num_neighbours, len(candidates))
     found: list[tuple[Tensor, Tensor]] = []
     for block in queries.split(_BLOCK_QUERIES):
-        similarity = block @ candidates.T  # [q, C]
-        best, index = similarity.topk(min(keep + 1, len(candidates)), dim=1)
-        by_index = index.argsort(dim=1)
-        best, index = best.gather(1, by_index), index.gather(1, by_index)
-        order = best.argsort(dim=1, descending=True, stable=True)
-        best, index = best.gather(1, order), index.gather(1, order)
-        if best.shape[1] > keep:  # a tie across the edge of the list: sort the whole row
-            tied = (best[:, keep - 1] == best[:, keep]).nonzero().squeeze(1)
-            if len(tied):
-                whole, position = similarity[tied].sort(dim=1, descending=True, stable=True)
-                best[tied], index[tied] = whole[:, : keep + 1], position[:, : keep + 1]
-        found.append((index[:, :keep], best[:, :keep]))
+        best = block.new_zeros(len(block), 0)
+        index = torch.zeros(len(block), 0, dtype=torch.int64, device=block.device)
+        for number, part in enumerate(candidates.split(_BLOCK_CANDIDATES)):
+            near, at = _nearest(block @ part.T, min(keep, len(part)))
+            best = torch.cat([best, near], 1)
+            index = torch.cat([index, at + number * _BLOCK_CANDIDATES], 1)
+            if number:  # earlier parts have the lower indices and come first, so a stable sort keeps the order of ties
+                best, order = best.sort(dim=1, descending=True, stable=True)
+                best, index = best[:, :keep], index.gather(1, order)[:, :keep]
+        found.append((index, best))
     return torch.cat([index for index, _ in found]), torch.cat([best for _, best in found])
+
+
+def _nearest(similarity: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """The ``keep`` highest of each row [q, C], the lower index first of equals: similarities and indices [q, keep]."""
+    best, index = similarity.topk(min(keep + 1, similarity.shape[1]), dim=1)
+    by_index = index.argsort(dim=1)
+    best, index = best.gather(1, by_index), index.gather(1, by_index)
+    order = best.argsort(dim=1, descending=True, stable=True)
+    best, index = best.gather(1, order), index.gather(1, order)
+    if best.shape[1] > keep:  # a tie across the edge of the list: sort the whole row
+        tied = (best[:, keep - 1] == best[:, keep]).nonzero().squeeze(1)
+        if len(tied):
+            whole, position = similarity[tied].sort(dim=1, descending=True, stable=True)
+            best[tied], index[tied] = whole[:, : keep + 1], position[:, : keep + 1]
+    return best[:, :keep], index[:, :keep]

@@ -5,13 +5,15 @@ content, and either yields every row of the release or raises: a row that is lef
 reader's name, and the declared number of rows counts it.
 """
 
-from .document import lareqa, mewsli_x, squad, squad_without
+from .document import squad, squad_without
+from .search import ENTRY_COLUMNS, hidden_pairs, lareqa, mewsli_pairs, mewsli_x, sentences, squad_sentences
 from .table import commonsense_qa, csv, jsonl, parquet, social_iqa, tsv
 from .tagged import ccgbank, conll, conllu, wikiann
 from .text import BROKEN_GZIP, Row, bitext, bucc, lines
 
 __all__ = [
     "BROKEN_GZIP",
+    "ENTRY_COLUMNS",
     "Row",
     "bitext",
     "bucc",
@@ -20,13 +22,17 @@ __all__ = [
     "conll",
     "conllu",
     "csv",
+    "hidden_pairs",
     "jsonl",
     "lareqa",
     "lines",
+    "mewsli_pairs",
     "mewsli_x",
     "parquet",
+    "sentences",
     "social_iqa",
     "squad",
+    "squad_sentences",
     "squad_without",
     "tsv",
     "wikiann",

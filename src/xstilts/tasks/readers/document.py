@@ -1,4 +1,4 @@
-"""Questions on paragraphs and mentions in documents: SQuAD's JSON and its relatives."""
+"""Questions on paragraphs: SQuAD's JSON and its relatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .table import jsonl
 from .text import STRICT_JSON, Row, Unique, encodable, text_lines
 
 _SQUAD_COLUMNS = ("id", "context", "question", "answers")
@@ -35,7 +34,7 @@ def squad(path: Path, *, columns: Sequence[str] = _SQUAD_COLUMNS) -> Iterator[Ro
         ValueError: with file and place, for broken JSON, an object without its fields, an id that was given before,
             and an impossible question with answers, or a possible one of version 2 without.
     """
-    for asked in _questions(path):
+    for asked in questions(path):
         values = (asked.id, asked.paragraph["context"], asked.question, asked.answers)
         yield Row(dict(zip(columns, values, strict=True)), path, asked.place)
 
@@ -49,7 +48,7 @@ def squad_without(path: Path, excluded: Path, *, columns: Sequence[str] = _SQUAD
     Raises:
         ValueError: as `squad`, for either file.
     """
-    paragraphs = {_normal(asked.paragraph["context"]) for asked in _questions(excluded)}
+    paragraphs = {_normal(asked.paragraph["context"]) for asked in questions(excluded)}
     for row in squad(path):
         if _normal(row["context"]) not in paragraphs:
             yield Row(dict(zip(columns, row.values(), strict=True)), row.path, row.line)
@@ -59,81 +58,7 @@ def _normal(text: str) -> str:
     return " ".join(text.split())
 
 
-def lareqa(
-    path: Path, *, columns: Sequence[str] = ("id", "question", "context", "sentences", "label")
-) -> Iterator[Row]:
-    """Read LAReQA's XQuAD-R and MLQA-R: `squad` with ``sentence_breaks``, as retrieval of the answer's sentence.
-
-    The candidates of a question are the sentences of its paragraph, cut at the breaks, and ``label`` is the index of
-    the one in which its first answer starts (google-research/xtreme, third_party/processors/lareqa.py). The breaks
-    decide: the texts in ``sentences`` differ from them in two of 1,167 Turkish ones, and only their number is read.
-
-    Raises:
-        ValueError: as `squad`, for breaks that do not fit the paragraph, and for an answer outside all sentences or
-            not at its offset.
-    """
-    at, sentences = "", ()
-    breaks: list[tuple[int, int]] = []
-    for asked in _questions(path):
-        context = asked.paragraph["context"]
-        if asked.at != at:
-            at, breaks = asked.at, _breaks(asked, path)
-            sentences = tuple(context[start:end] for start, end in breaks)
-        if not asked.answers:
-            raise ValueError(f"{path}:{asked.place}: expected an answer, got none")
-        text, offset = asked.answers[0]
-        label = next((i for i, (start, end) in enumerate(breaks) if start <= offset < end), None)
-        if label is None or context[offset : offset + len(text)] != text:
-            raise ValueError(f"{path}:{asked.place}: expected the answer {text!r} in a sentence at offset {offset}")
-        values = (asked.id, asked.question, context, sentences, label)
-        yield Row(dict(zip(columns, values, strict=True)), path, asked.place)
-
-
-def _breaks(asked: _Question, path: Path) -> list[tuple[int, int]]:
-    """The offsets of a paragraph's sentences: in order, apart, inside it, and as many as there are texts."""
-    given = _listed(asked.paragraph, "sentence_breaks", path, asked.at)
-    fits = len(given) == len(_listed(asked.paragraph, "sentences", path, asked.at))
-    breaks, last = [], 0
-    for pair in given:
-        start, end = pair if isinstance(pair, list) and list(map(type, pair)) == [int, int] else (0, 0)
-        fits = fits and last <= start < end <= len(asked.paragraph["context"])
-        breaks.append((start, end))
-        last = end
-    if not fits:
-        raise ValueError(f"{path}:{asked.at}: expected the offsets of its sentences in sentence_breaks, got {given!r}")
-    return breaks
-
-
-def mewsli_x(
-    path: Path, *, columns: Sequence[str] = ("id", "language", "context", "mention", "start", "entity")
-) -> Iterator[Row]:
-    """Read Mewsli-X's mentions: one document a line, one row for each mention of an entity in it.
-
-    Format: google-research, dense_representations_for_entity_retrieval/mel/mewsli-x.md.
-
-    Raises:
-        ValueError: as `jsonl`, with the mention's place, for fields that are missing, an id that was given before,
-            and a mention that does not stand at its offset in characters.
-    """
-    seen = Unique(path)
-    for row in jsonl(path, columns=("context", "mentions")):
-        for i, mention in enumerate(row["mentions"]):
-            place = f"{row.line}:mentions[{i}]"
-            try:
-                document, span = row["context"], mention["mention_span"]
-                context, language = document["text"], document["language"]
-                text, start, end = span["text"], span["start"], span["end"]
-                id, entity = mention["example_id"], mention["entity_id"]
-                found = context[max(start, 0) : end]
-            except (KeyError, TypeError) as error:
-                raise ValueError(f"{path}:{place}: expected a mention with its span and entity: {error}") from error
-            seen.add(id, place)
-            if found != text or start < 0:
-                raise ValueError(f"{path}:{place}: expected {text!r} at offset {start}, got {found!r}")
-            yield Row(dict(zip(columns, (id, language, context, text, start, entity), strict=True)), path, place)
-
-
-def _questions(path: Path) -> Iterator[_Question]:
+def questions(path: Path) -> Iterator[_Question]:
     """The questions of a document of SQuAD's format, each with its place."""
     source = "\n".join(line for _, line in text_lines(path, blank=True))
     try:
@@ -146,11 +71,11 @@ def _questions(path: Path) -> Iterator[_Question]:
     del source
     seen = Unique(path)
     empty = True
-    for i, article in enumerate(_listed(document, "data", path, "")):
-        for j, paragraph in enumerate(_listed(article, "paragraphs", path, f"data[{i}]")):
+    for i, article in enumerate(listed(document, "data", path, "")):
+        for j, paragraph in enumerate(listed(article, "paragraphs", path, f"data[{i}]")):
             at = f"data[{i}].paragraphs[{j}]"
             context = _text(paragraph, "context", path, at)
-            for k, asked in enumerate(_listed(paragraph, "qas", path, at)):
+            for k, asked in enumerate(listed(paragraph, "qas", path, at)):
                 place = f"{at}.qas[{k}]"
                 question, id = _text(asked, "question", path, place), _text(asked, "id", path, place)
                 seen.add(id, place)
@@ -165,7 +90,7 @@ def _questions(path: Path) -> Iterator[_Question]:
 
 def _answers(asked: dict[str, Any], path: Path, place: str) -> tuple[tuple[str, int], ...]:
     answers = []
-    for i, answer in enumerate(_listed(asked, "answers", path, place)):
+    for i, answer in enumerate(listed(asked, "answers", path, place)):
         own = f"{place}.answers[{i}]"
         text = _text(answer, "text", path, own)
         start = answer.get("answer_start")
@@ -181,7 +106,8 @@ def _answers(asked: dict[str, Any], path: Path, place: str) -> tuple[tuple[str, 
     return tuple(answers)
 
 
-def _listed(value: Any, name: str, path: Path, place: str) -> list[Any]:
+def listed(value: Any, name: str, path: Path, place: str) -> list[Any]:
+    """The list ``name`` of an object, or `ValueError` with its place."""
     if not isinstance(value, dict) or not isinstance(value.get(name), list):
         raise ValueError(f"{path}:{place or 1}: expected an object with the list {name!r}, got {str(value)[:60]!r}")
     return list(value[name])
