@@ -7,18 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from xstilts.engine import Context, encoder_folder
+from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine.data import Tokenised
+from xstilts.engine.evaluate import predict
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
+from xstilts.engine.packing import Batch, collate
+from xstilts.engine.retrieval import Cell, Vectors
 from xstilts.stage import Encoder, Tiny
-from xstilts.tasks import Choices, Kind, Passage, Tokens, examples, find
+from xstilts.tasks import Choices, Choose, Kind, Passage, Task, Tokens, examples, find
+from xstilts.tasks.readers import Row
 
 TINY = Encoder("tiny", tiny=Tiny(vocab_size=600, hidden_size=16, intermediate_size=32, max_positions=128))
+CPU = torch.device("cpu")
 MADE = {"tag": "mini-xtags", "span": "mini-xqa", "choose": "mini-xchoice"}
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
 
@@ -112,3 +120,66 @@ def table_of(columns: dict[str, list[Any]]) -> Tokenised:
 
 def encoded(kind: Kind, given: list[Any], tokenizer: Any, max_tokens: int) -> Tokenised:
     return table_of(KINDS[kind.name].encode(kind, given, tokenizer, max_tokens))
+
+
+class Fed(nn.Module):
+    """An encoder and a head at once whose logits are right, made of the targets of the batch it is shown."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.kind, self.unanswerable = kind, getattr(kind, "unanswerable", False)
+        self.batch: Batch | None = None
+
+    def encoder(self, *arguments: Any) -> Tensor:
+        assert self.batch is not None
+        targets = self.batch.targets
+        if self.kind.name == "tag":
+            return nn.functional.one_hot(targets["label"].clamp(min=0), len(self.kind.labels)).float()  # type: ignore[union-attr]
+        if self.kind.name == "span":
+            return torch.stack([targets["answer_first"], targets["answer_last"]], 1).float()
+        if self.kind.name == "classify":
+            right = nn.functional.one_hot(targets["label"], len(self.kind.labels)).float()  # type: ignore[union-attr]
+            return right[self.batch.example[self.batch.segment]]
+        logits = torch.zeros(self.batch.num_tokens, 1)
+        for number, right in enumerate(targets["label"].tolist()):
+            logits[self.batch.starts[(self.batch.example == number).nonzero()[right]]] = 1
+        return logits
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+    def predictions(self, data: Tokenised, given: list[Any], patch: pytest.MonkeyPatch, budget: int = 300) -> pa.Table:
+        def shown(*arguments: Any) -> Batch:
+            self.batch = collate(*arguments)
+            return self.batch
+
+        patch.setattr(evaluate_module, "collate", shown)
+        patch.setattr(evaluate_module, "TOKENS_PER_BATCH", budget)
+        columns = predict(self, self, self.kind.name, data, rows=None, precision="float32", device=CPU)  # type: ignore[arg-type]
+        return KINDS[self.kind.name].table(self.kind, columns, given)
+
+
+def canonical_row(task: Task, i: int) -> Row:
+    """A row with every canonical column there is; its texts end in ``i``."""
+    texts = ["premise", "hypothesis", "sentence1", "sentence2", "first", "second", "text", "id", "context"]
+    texts += ["prompt", "ctx", "sent1", "sent2"]
+    texts += [f"{name}{j}" for name in ("answer", "ending", "choice") for j in range(5)]
+    labels = getattr(task.kind, "labels", ("",))
+    values: dict[str, Any] = {name: f"{name} {i}" for name in texts}
+    values |= {"label": i % 2 if isinstance(task.kind, Choose) else labels[i % len(labels)]}
+    values |= {"words": ("a", f"word{i}"), "tags": (labels[0], labels[-1])}
+    values |= {"question": "effect" if task.example.__name__ == "_copa" else f"question {i}"}
+    values |= {"answers": ((str(i), len("context ")),), "answer": str(i), "start": len("context ")}
+    values |= {"side": i % 2, "pairs": (f"id {i}",), "is_query": i % 2 == 0, "language": "de", "golds": ()}
+    values |= {"sentence": f"sentence {i}"}
+    values |= {"endings": ["a", f"ending {i}"], "choices": ("a", f"choice {i}")}
+    return Row(values, "file", i)
+
+
+class Given(Vectors):
+    """Vectors that are there already."""
+
+    def __init__(self, values: Tensor, *poolings: str) -> None:
+        self.cells = [Cell(2, pooling) for pooling in poolings]
+        self._plain = [(2, "mean")]
+        self._all = values[:, None].float()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from small import encoded, shaken, small_folders
+from small import Given, encoded, shaken, small_folders
 from xstilts import metrics
 from xstilts.engine import retrieval
 from xstilts.engine.kinds import embed
@@ -171,15 +171,6 @@ def test_more_vectors_than_memory_are_refused_before_the_first_forward(folders: 
 
 
 # ------------------------------------------------------------ measurements of given vectors
-
-
-class Given(Vectors):
-    """Vectors that are there already."""
-
-    def __init__(self, values: Tensor, *poolings: str) -> None:
-        self.cells = [Cell(2, pooling) for pooling in poolings]
-        self._plain = [(2, "mean")]
-        self._all = values[:, None].float()
 
 
 def cosines(one: Tensor, two: Tensor) -> np.ndarray:

@@ -10,24 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from small import MADE, TINY, encoded, shaken, small_folders, some
+from small import MADE, TINY, Fed, encoded, shaken, small_folders, some
 from xstilts.engine import Context, perform
 from xstilts.engine import evaluate as evaluate_module
-from xstilts.engine.data import Tokenised
 from xstilts.engine.evaluate import predict
 from xstilts.engine.folders import load_tokenizer
 from xstilts.engine.kinds import KINDS, span, tag
 from xstilts.engine.lists import logsumexp_by
 from xstilts.engine.model import Model
 from xstilts.engine.offline import folder_for_offline
-from xstilts.engine.packing import Batch, collate
+from xstilts.engine.packing import collate
 from xstilts.engine.train import dev_score
 from xstilts.scoring import score
 from xstilts.stage import STILTS, Budget, Evaluate, Mixture, Stage, Train
@@ -57,40 +55,6 @@ def head_of(kind: Kind, model: Model) -> Any:
 
 
 # ------------------------------------------------------------------------------- gold fed back in logits' place
-
-
-class Fed(nn.Module):
-    """An encoder and a head at once whose logits are right, made of the targets of the batch it is shown."""
-
-    def __init__(self, kind: Kind) -> None:
-        super().__init__()
-        self.kind, self.unanswerable = kind, getattr(kind, "unanswerable", False)
-        self.batch: Batch | None = None
-
-    def encoder(self, *arguments: Any) -> Tensor:
-        assert self.batch is not None
-        targets = self.batch.targets
-        if self.kind.name == "tag":
-            return nn.functional.one_hot(targets["label"].clamp(min=0), len(self.kind.labels)).float()  # type: ignore[union-attr]
-        if self.kind.name == "span":
-            return torch.stack([targets["answer_first"], targets["answer_last"]], 1).float()
-        logits = torch.zeros(self.batch.num_tokens, 1)
-        for number, right in enumerate(targets["label"].tolist()):
-            logits[self.batch.starts[(self.batch.example == number).nonzero()[right]]] = 1
-        return logits
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden
-
-    def predictions(self, data: Tokenised, given: list[Any], patch: pytest.MonkeyPatch, budget: int = 300) -> pa.Table:
-        def shown(*arguments: Any) -> Batch:
-            self.batch = collate(*arguments)
-            return self.batch
-
-        patch.setattr(evaluate_module, "collate", shown)
-        patch.setattr(evaluate_module, "TOKENS_PER_BATCH", budget)
-        columns = predict(self, self, self.kind.name, data, rows=None, precision="float32", device=CPU)  # type: ignore[arg-type]
-        return KINDS[self.kind.name].table(self.kind, columns, given)
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "ar", "hi"])

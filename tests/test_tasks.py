@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from small import canonical_row
 from xstilts import metrics, tasks
 from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Splits, Task, readers
 from xstilts.tasks.readers import Row
@@ -78,23 +79,6 @@ def test_declaration_is_complete(name: str) -> None:
         if isinstance(hub, Hub):
             assert len(hub.revision) == 40
             assert int(hub.revision, 16)
-
-
-def canonical_row(task: Task, i: int) -> Row:
-    """A row with every canonical column there is; its texts end in ``i``."""
-    texts = ["premise", "hypothesis", "sentence1", "sentence2", "first", "second", "text", "id", "context"]
-    texts += ["prompt", "ctx", "sent1", "sent2"]
-    texts += [f"{name}{j}" for name in ("answer", "ending", "choice") for j in range(5)]
-    labels = getattr(task.kind, "labels", ("",))
-    values: dict[str, Any] = {name: f"{name} {i}" for name in texts}
-    values |= {"label": i % 2 if isinstance(task.kind, Choose) else labels[i % len(labels)]}
-    values |= {"words": ("a", f"word{i}"), "tags": (labels[0], labels[-1])}
-    values |= {"question": "effect" if task.example.__name__ == "_copa" else f"question {i}"}
-    values |= {"answers": ((str(i), len("context ")),), "answer": str(i), "start": len("context ")}
-    values |= {"side": i % 2, "pairs": (f"id {i}",), "is_query": i % 2 == 0, "language": "de", "golds": ()}
-    values |= {"sentence": f"sentence {i}"}
-    values |= {"endings": ["a", f"ending {i}"], "choices": ("a", f"choice {i}")}
-    return Row(values, "file", i)
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
