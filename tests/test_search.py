@@ -267,6 +267,20 @@ def test_mining_extracts_by_the_threshold_of_dev() -> None:
     assert (found["num_examples"], found["num_correct"]) == (2, 2)
 
 
+def test_the_threshold_of_dev_may_cost_pairs_of_test() -> None:
+    """By hand: dev's right pair scores 1.0 and its wrong one 0.9; of test's two right pairs one reaches 0.95."""
+
+    def sides(near: list[float], gold: list[tuple[int, int]]) -> metrics.mining.Sides:
+        found = Neighbours([[i] for i in range(len(near))], [[one] for one in near])
+        return metrics.mining.Sides(found, found, gold, [1] * len(near), [1] * len(near))
+
+    dev, test = sides([1.0, 0.9], [(0, 0)]), sides([0.97, 0.8], [(0, 0), (1, 1)])
+    found = metrics.mining.mining_f1(dev, test, margin="absolute", k=1)
+    assert found.threshold == pytest.approx(0.95)
+    assert (found.precision, found.recall, found.f1, found.dev_f1) == (1, 0.5, pytest.approx(2 / 3), 1)
+    assert metrics.mining.mining_f1(test, test, margin="absolute", k=1).f1 == 1
+
+
 def test_a_text_of_two_ids_is_searched_once_and_never_extracted() -> None:
     """Its gold pairs count as missed, as in the official scorer."""
     dev = [*side("ab", True, {"0": "0", "1": "1"}), *side("ab", False)]
