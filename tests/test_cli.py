@@ -88,6 +88,8 @@ def trains_of(project: Project) -> list[str]:
 def commands(command: Any = COMMAND, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The words of every command."""
     if hasattr(command, "commands"):
+        if words and command.invoke_without_command:
+            yield words
         for name, inner in command.commands.items():
             yield from commands(inner, (*words, name))
     else:
@@ -146,10 +148,13 @@ def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made:
     shutil.rmtree(spoilt.store / "stages" / first)
     (spoilt.store / "stages" / second / "unknown").touch()
     where, whole = ("--store", str(spoilt.store)), ("--store", str(made.store))
+    Path("fetched.json").write_text('{"format": 1, "files": []}')
     documents = {
         "studies": ("studies",),
         "studies STUDY": ("studies", "scaling"),
         "tasks": ("tasks",),
+        "tasks show": ("tasks", "show", "mini-bitext", "--encoder", "tiny", "--cache", str(made.cache)),
+        "fetch --verify": ("fetch", "--verify", "--manifest", "fetched.json"),
         "plan": ("plan", *spoilt.words()),
         "status": ("status", *where),
         "status --verify": ("status", "--verify", *where),
@@ -166,7 +171,7 @@ def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made:
             yield from found(item)
         for key, item in value.items() if isinstance(value, dict) else ():
             yield key
-            if isinstance(item, list) or key not in ("failed", "parameters", "added"):  # whose keys are not ours
+            if isinstance(item, list) or key not in ("failed", "parameters", "added", "fields"):  # keys not ours
                 yield from found(item)
 
     for command, words in documents.items():
@@ -413,36 +418,6 @@ def test_export_and_import_of_nothing(made: Project, call: Call) -> None:
     assert list(Path().iterdir()) == []
 
 
-# -- tasks and fetch ----------------------------------------------------------------------------------------
-
-
-def test_tasks_lists_every_task_and_what_is_here(call: Call, tmp_path: Path) -> None:
-    def here(*words: str) -> dict[str, str]:
-        lines = call("tasks", *words).out.splitlines()[1:]
-        return {line.split()[0]: line[: line.index("  ", 52)].split()[-1] for line in lines}
-
-    assert set(here()) == set(tasks.names())
-    assert {name for name, what in here().items() if what == "yes"} >= {"mini-nli", "mini-text", "mini-bitext"}
-    assert here()["mnli@sample"] == "no"
-    (tmp_path / "data" / "mnli").mkdir(parents=True)
-    (tmp_path / "data" / "mnli" / "sample_train.jsonl").write_text("{}\n")
-    assert here("--data", str(tmp_path / "data"))["mnli@sample"] == "part"
-    (tmp_path / "data" / "mnli" / "sample_dev.jsonl.gz").write_text("{}\n")
-    assert here("--data", str(tmp_path / "data"))["mnli@sample"] == "yes"
-    refused(call("tasks", "--data", "nowhere"), "--data nowhere: expected a folder")
-
-
-def test_fetch_of_an_unknown_name_asks_nobody(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *words, **_: asked.append(words))
-    refused(call("fetch", "xnly"), "unknown task 'xnly'", "did you mean 'xnli'")
-    refused(call("fetch", "someone/encoder", "qqp", "xnly"), "unknown task 'xnly'")  # before the first download
-    refused(call("fetch", "mini-nli"), "task 'mini-nli' cannot be fetched: it is made, not downloaded")
-    assert asked == []
-
-
 # -- what is refused, before anything is written ------------------------------------------------------------
 
 
@@ -672,21 +647,6 @@ def test_quiet_prints_nothing_and_with_json_the_document_alone(
     assert isinstance(json.loads(ended.out), dict)
 
 
-def test_fetch_says_what_it_got(call: Call, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "download", lambda task: [Path("one"), Path("two")])
-    monkeypatch.setattr("xstilts.hub.download_encoder", lambda name, revision: Path(name) / revision)
-    words = ("fetch", "xnli", "some/one", "some/other@v1")
-    assert call(*words).out == "xnli: 2 files\nsome/one: some/one/main\nsome/other@v1: some/other/v1\n"
-    assert json.loads(call(*words, "--json").out) == {
-        "fetched": [
-            {"name": "xnli", "files": ["one", "two"]},
-            {"name": "some/one", "folder": "some/one/main"},
-            {"name": "some/other@v1", "folder": "some/other/v1"},
-        ]
-    }
-    assert call(*words, "--quiet") == Ended(0, "", "")
-
-
 # -- what nobody foresaw ------------------------------------------------------------------------------------
 
 
@@ -829,6 +789,8 @@ finally:
         ("xstilts plan --dat", ["--data"]),
         ("xstilts fetch xnl", ["xnli"]),
         ("xstilts fetch xnli mini-", []),
+        ("xstilts tasks sh", ["show"]),
+        ("xstilts tasks show mini-xn", ["mini-xnli"]),
         ("xstilts status ", ["scaling"]),
         ("xstilts report sc", ["scaling"]),
         ("xstilts rescore --store nowhere ", []),

@@ -50,7 +50,7 @@ def toy(**changes: Any) -> Task:
 def test_declaration_is_complete(name: str) -> None:
     task = tasks.find(name)
     made = any(isinstance(s, Miniature) for s in task.sources)
-    assert task.licence
+    assert task.licence not in ("", Task.licence), "stated, or why it is not"
     if set(task.splits) != {"train"}:
         metrics.find(task.kind.name, task.metric)
     if not made:
@@ -268,7 +268,8 @@ def test_an_average_is_never_padded() -> None:
         ({"members": ("mnli",)}, "either a source or the members"),
         ({"source": Hub("a/b", "main", {"test": "x"}, {})}, "source.files has the splits"),
         ({"source": Files("x", readers.lines, ("text",), rows=(5, 5))}, "source.rows is"),
-        ({"licence": ""}, "a metric and a licence"),
+        ({"licence": ""}, "licence is empty"),
+        ({"metric": ""}, "metric is '': expected accuracy for kind 'classify'"),
         ({"official_size": 0}, "official_size is 0"),
         ({"version": 0}, "version is 0"),
         ({"overlaps": ("mnli/sample",)}, "overlaps has 'mnli/sample'"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import typing
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from . import __version__, ending
 from .ending import Answer
+from .fetch_command import fetch_command
 from .options import (
     DEFAULT_STORE,
     CacheOption,
@@ -23,11 +23,9 @@ from .options import (
     StoreOption,
     StudyArgument,
     cache_folder,
-    check_data,
     check_folder,
     check_tasks,
     devices_of,
-    fetchable_like,
     plan_of,
     plans_like,
     stored_name,
@@ -35,6 +33,7 @@ from .options import (
 )
 from .score_command import export_app, score_command
 from .spec import one_of
+from .tasks_command import tasks_app
 
 if typing.TYPE_CHECKING:
     from .store import Store
@@ -60,7 +59,18 @@ Exit codes:
   130  stopped by Ctrl-C
 """
 
+
+class _Commands(typer.core.TyperGroup):
+    """Lists what a person needs first before the rest."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Every command's name."""
+        first = ("studies", "tasks", "fetch")
+        return [*first, *(name for name in super().list_commands(ctx) if name not in first)]
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="xstilts",
     help="Train multilingual encoders on English intermediate tasks and score them zero-shot.",
     epilog=_EPILOG,
@@ -124,84 +134,6 @@ def studies_command(
         listed = [vars(parameter) for parameter in described(function)]
         return ending.document({"name": name, "summary": summary(function), "parameters": listed})
     return ending.text(in_words(name, function))
-
-
-@app.command("tasks")
-def tasks_command(data: DataOption = None, as_json: JsonOption = False) -> Answer:
-    """List the data sets and which are on this machine.
-
-    Example: xstilts tasks --data ~/benchmarks
-    """
-    from . import tasks
-
-    check_data(data)
-    found = []
-    for name in tasks.names():
-        task = tasks.find(name)
-        splits = list(task.splits)
-        present = [
-            any(tasks.available(task, split, code, data) for code in task.languages_of(split)) for split in splits
-        ]
-        here = "yes" if all(present) else "part" if any(present) else "no"
-        facts: dict[str, Any] = {"name": name, "kind": task.kind.name, "official_size": task.official_size}
-        facts |= {"languages": list(task.languages), "splits": splits, "metric": task.metric}
-        found.append({**facts, "here": here, "licence": task.licence})
-    if as_json:
-        return ending.document({"tasks": found})
-    lines = [f"{'name':22} {'kind':9} {'rows':>8} {'languages':>9}  here  licence"]
-    for one in found:
-        size = f"{one['official_size']:,}" if one["official_size"] else "-"
-        num_languages = len(one["languages"])
-        lines.append(
-            f"{one['name']:22} {one['kind']:9} {size:>8} {num_languages:>9}  {one['here']:4}  {one['licence']}"
-        )
-    return ending.text(lines)
-
-
-@app.command("fetch")
-def fetch_command(
-    names: Annotated[
-        list[str],
-        typer.Argument(help="Tasks, or encoders as HUB/NAME or HUB/NAME@REVISION.", autocompletion=fetchable_like),
-    ],
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
-) -> Answer:
-    """Download data sets and encoders from the hub.
-
-    It is the only command that uses the network.
-
-    Example: xstilts fetch xnli FacebookAI/xlm-roberta-base
-    """
-    from . import tasks
-
-    for name in names:  # all of them, before the first download
-        if "/" not in name:
-            tasks.find(name)
-    if quiet:
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-        os.environ["HF_HUB_VERBOSITY"] = "error"
-    fetched: list[dict[str, Any]] = []
-    for name in names:
-        try:
-            if "/" in name:
-                from .hub import download_encoder
-
-                repository, _, revision = name.partition("@")
-                fetched.append({"name": name, "folder": str(download_encoder(repository, revision or "main"))})
-            else:
-                fetched.append({"name": name, "files": list(map(str, tasks.download(tasks.find(name))))})
-        except ValueError:
-            raise
-        except Exception as error:  # of the hub's client and of the network below it
-            raise ConnectionError(
-                f"{name} cannot be fetched: {' '.join(ending.said(error).split()).rstrip('.')}; "
-                "check the name and the network; what came before stays in the cache"
-            ) from error
-    if as_json:
-        return ending.document({"fetched": fetched})
-    lines = [f"{one['name']}: {one.get('folder') or str(len(one['files'])) + ' files'}" for one in fetched]
-    return ending.text([] if quiet else lines)
 
 
 @app.command("plan")
@@ -480,7 +412,9 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
+app.command("fetch")(fetch_command)
 app.command("score")(score_command)
+app.add_typer(tasks_app, name="tasks")
 app.add_typer(export_app, name="export")
 app.add_typer(store_app, name="store")
 

@@ -61,6 +61,11 @@ def download_encoder(name: str, revision: str) -> Path:
     return folder
 
 
+def encoder_files(folder: Path) -> list[Path]:
+    """The files that make an encoder of a folder, in order of name: config, safetensors, tokenizer."""
+    return sorted({file for pattern in ENCODER_FILES for file in folder.glob(pattern)})
+
+
 def check_encoder(folder: Path) -> None:
     """Refuse, with a `ValueError`, a local folder that cannot be an encoder: config, weights and tokenizer.
 

@@ -57,11 +57,18 @@ def plans_like(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in plans if name.startswith(incomplete)]
 
 
+def tasks_like(incomplete: str) -> list[str]:
+    """Names of tasks."""
+    from . import tasks
+
+    return [name for name in tasks.names() if name.startswith(incomplete)]
+
+
 def fetchable_like(incomplete: str) -> list[str]:
     """Names of tasks that the hub has."""
     from . import tasks
 
-    found = (name for name in tasks.names() if name.startswith(incomplete))
+    found = tasks_like(incomplete)
     return [name for name in found if any(isinstance(source, tasks.Hub) for source in tasks.find(name).sources)]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from .hub import ENCODER_FILES, check_encoder, find_encoder
+from .hub import check_encoder, encoder_files, find_encoder
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE, Data, Encoder, Evaluate, Stage, Train, head_task
 from .tasks import Miniature, Task, content, find
@@ -111,9 +111,9 @@ class Sources:
             return f"{OFFLINE_PACKAGE}-{_package_version()}-converter-{OFFLINE_CONVERTER}"
         folder = Path(encoder.name)
         if folder.is_dir():
-            files = sorted({file for pattern in ENCODER_FILES for file in folder.glob(pattern)})
             check_encoder(folder)
-            return digest(canonical_json([[file.name, cached_sha256(file, self.cache_dir)] for file in files]))
+            hashes = [[file.name, cached_sha256(file, self.cache_dir)] for file in encoder_files(folder)]
+            return digest(canonical_json(hashes))
         return _hub_commit(encoder)
 
 

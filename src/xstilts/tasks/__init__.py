@@ -11,7 +11,7 @@ from .made import MADE_TASKS
 from .pairs import PAIR_TASKS
 from .qa import QA_TASKS
 from .retrieval import RETRIEVAL_TASKS, XTREME_LANGUAGES, XTREME_R_LANGUAGES
-from .source import available, content, data_files, download, examples
+from .source import available, content, data_files, download, examples, sources_here
 from .tagging import TAGGING_TASKS, ccg
 from .task import (
     Bitext,
@@ -84,6 +84,7 @@ __all__ = [
     "names",
     "profile",
     "register",
+    "sources_here",
 ]
 
 ALL: tuple[Task, ...] = (

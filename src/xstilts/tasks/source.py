@@ -33,7 +33,17 @@ def available(task: Task, split: str, language: str, data_dir: Path | None = Non
     task.count(split, language)
     if task.members:
         return all(available(member, split, language, data_dir) for member in _members(task))
-    return any(isinstance(_look(source, task, split, language, data_dir), _Found) for source in task.sources)
+    return bool(sources_here(task, split, language, data_dir))
+
+
+def sources_here(task: Task, split: str, language: str, data_dir: Path | None = None) -> tuple[Source, ...]:
+    """Those of a task's own sources that have the rows of one split in one language, in order of preference.
+
+    Raises:
+        ValueError: for a split or a language that the task does not have.
+    """
+    task.count(split, language)
+    return tuple(s for s in task.sources if isinstance(_look(s, task, split, language, data_dir), _Found))
 
 
 def data_files(task: Task, split: str, language: str, data_dir: Path | None = None) -> list[Path]:

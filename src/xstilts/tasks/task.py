@@ -14,6 +14,7 @@ from .languages import language as _language
 from .readers import Row
 
 SPLITS = ("train", "dev", "test")
+NOT_STATED = "not stated"
 MINIATURE_NOTE = "miniature: made, not collected"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+@._-]*")
 
@@ -270,8 +271,8 @@ class Task:
         source: where rows come from: one source or several in order of preference; none for a union.
         rows: official number of rows: canonical split to a count, or to counts by language, which then
             also says which languages have the split. A split that is left out is not checked.
-        metric: name of the metric its papers report.
-        licence: licence of the data.
+        metric: name of the metric its papers report; always given.
+        licence: licence of the data, as a listing shows it.
         official_size: rows of the official training set, the weight of proportional mixing; a slice keeps
             that of its whole.
         version: bumped when ``example`` changes what it returns.
@@ -289,9 +290,9 @@ class Task:
     languages: tuple[str, ...]
     splits: Splits
     source: Source | tuple[Source, ...]
-    rows: Mapping[str, int | Mapping[str, int]] = field(hash=False)
-    metric: str
-    licence: str
+    rows: Mapping[str, int | Mapping[str, int]] = field(default_factory=dict, hash=False)
+    metric: str = ""
+    licence: str = NOT_STATED
     official_size: int | None = None
     version: int = 1
     trained_by: str | None = None
@@ -381,11 +382,11 @@ def _problems(task: Task) -> Iterator[str]:
             yield f"rows[{split!r}] has the languages {unknown}: expected some of the task's own"
         if any(not isinstance(count, int) or count < 1 for count in by_language.values()):
             yield f"rows[{split!r}] is {counts}: expected counts above 0"
-    if not task.metric or not task.licence:
-        yield "expected a metric and a licence"
-    elif task.kind.name in {kind for kind, _ in METRICS} and (task.kind.name, task.metric) not in METRICS:
-        known = ", ".join(metric for kind, metric in METRICS if kind == task.kind.name)
-        yield f"metric is {task.metric!r}: expected {known} for kind {task.kind.name!r}"
+    if not task.licence:
+        yield "licence is empty: expected a name, or leave it out"
+    known = [metric for kind, metric in METRICS if kind == task.kind.name]
+    if not task.metric or (known and task.metric not in known):
+        yield f"metric is {task.metric!r}: expected {', '.join(known) or 'a name'} for kind {task.kind.name!r}"
     if task.official_size is not None and task.official_size < 1:
         yield f"official_size is {task.official_size}: expected a count above 0, or None"
     if task.version < 1:

@@ -1,0 +1,117 @@
+"""What was fetched from the hub: repository, commit, path, size and SHA-256 of every file; written and checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .spec import file_sha256, write_atomically
+
+FORMAT = 1
+_KEY = ("type", "repo", "commit", "path")
+_ENTRY = {**dict.fromkeys(_KEY, str), "bytes": int, "sha256": str, "date": str, "xstilts": str}
+_FOLDER = re.compile(r"(dataset|model)s--(.+)")
+
+
+def add(manifest: Path, files: Iterable[Path], version: str) -> list[str]:
+    """Enter files of the Hugging Face cache into a manifest, which is made if absent.
+
+    An entry that is there already stays: a file of one commit never changes.
+
+    Args:
+        manifest: JSON, ``{"format": 1, "files": [entry ...]}``; an entry has the repository's ``type`` (dataset or
+            model), ``repo``, ``commit``, ``path``, ``bytes``, ``sha256``, the ``date`` (UTC) it was entered and the
+            version of ``xstilts`` that did.
+        files: paths in the cache, as downloads return them.
+        version: of this package.
+
+    Returns:
+        What is wrong, for each file whose bytes differ from its entry.
+
+    Raises:
+        ValueError: for a file that is no manifest.
+    """
+    entries = read(manifest) if manifest.exists() else {}
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    problems: list[str] = []
+    for file in files:
+        found = {**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        known = entries.setdefault(_name(found), found | {"date": date, "xstilts": version})
+        if known["sha256"] != found["sha256"]:
+            problems.append(f"{_name(found)}: not the bytes of {known['date']} in {manifest}")
+    document = {"format": FORMAT, "files": [entries[name] for name in sorted(entries)]}
+    write_atomically(manifest, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return problems
+
+
+def read(manifest: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a manifest, by type, repository, commit and path in one text.
+
+    Raises:
+        ValueError: for a file that is no manifest, or none.
+    """
+    try:
+        document = json.loads(manifest.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{manifest}: no such file; expected a manifest that `xstilts fetch` wrote") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{manifest}: expected a manifest, got {error}") from error
+    if (
+        not isinstance(document, dict)
+        or document.get("format") != FORMAT
+        or not isinstance(document.get("files"), list)
+    ):
+        raise ValueError(f"{manifest}: expected a manifest of format {FORMAT} with a list of files")
+    entries = {}
+    for number, entry in enumerate(document["files"]):
+        if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in _ENTRY.items()):
+            raise ValueError(f"{manifest}: files[{number}]: expected {', '.join(_ENTRY)}, got {entry!r}")
+        entries[_name(entry)] = entry
+    return entries
+
+
+def verify(manifest: Path) -> tuple[int, list[str]]:
+    """Compare the files of the Hugging Face cache with a manifest.
+
+    Returns:
+        How many files it has, and what is wrong with each that is missing or differs.
+
+    Raises:
+        ValueError: for a file that is no manifest, or none.
+    """
+    entries = read(manifest)
+    return len(entries), [f"{name}: {what}" for name, entry in entries.items() if (what := _difference(entry))]
+
+
+def _difference(entry: dict[str, Any]) -> str:
+    file = _cache() / f"{entry['type']}s--{entry['repo'].replace('/', '--')}" / "snapshots"
+    file = file / entry["commit"] / entry["path"]
+    if not file.is_file():
+        return "not in the Hugging Face cache"
+    size = file.stat().st_size
+    if size != entry["bytes"]:
+        return f"{size} bytes, expected {entry['bytes']}"
+    found = file_sha256(file)
+    return "" if found == entry["sha256"] else f"SHA-256 {found}, expected {entry['sha256']}"
+
+
+def _place(file: Path) -> dict[str, str]:
+    """Where a file of the cache comes from: ``<cache>/<type>s--<owner>--<name>/snapshots/<commit>/<path>``."""
+    folder, _, commit, *path = file.relative_to(_cache()).parts
+    found = _FOLDER.fullmatch(folder)
+    assert found is not None, file
+    return {"type": found[1], "repo": found[2].replace("--", "/"), "commit": commit, "path": "/".join(path)}
+
+
+def _cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return f"{entry['type']} {entry['repo']}@{entry['commit']}/{entry['path']}"
