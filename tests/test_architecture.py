@@ -44,8 +44,8 @@ ARROWS: dict[str, set[str]] = {
     "submission": {"exchange", "metrics", "tasks", "spec"},
     "score_command": {"exchange", "submission", "scoring", "store", "ending", "options", "spec"},
     "manifest": {"spec"},
-    "tasks_command": {"engine", "named", "study", "stage", "tasks", "ending", "options", "spec"},
-    "fetch_command": {"xstilts", "manifest", "hub", "tasks", "ending", "options"},
+    "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
+    "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
     "cli": {
         *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring"),
         *("score_command", "tasks_command", "fetch_command", "store", "studies", "study", "spec"),

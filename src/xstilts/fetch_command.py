@@ -10,13 +10,16 @@ import typer
 
 from . import __version__, ending
 from .ending import Answer
-from .options import CacheOption, JsonOption, QuietOption, cache_folder, fetchable_like
+from .options import CacheOption, JsonOption, QuietOption, cache_folder, fetchable_like, task_of
 
 
 def fetch_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Tasks, or encoders as HUB/NAME or HUB/NAME@REVISION.", autocompletion=fetchable_like),
+        typer.Argument(
+            help="Tasks (FILE.py:TASK for a study file's own), or encoders as HUB/NAME or HUB/NAME@REVISION.",
+            autocompletion=fetchable_like,
+        ),
     ] = None,
     manifest: Annotated[
         Path | None,
@@ -61,10 +64,10 @@ def _verified(manifest: Path, quiet: bool, as_json: bool) -> Answer:
 def _fetched(names: list[str], manifest: Path, quiet: bool, as_json: bool) -> Answer:
     from . import tasks
     from .manifest import add, read
+    from .named import study_file
 
-    for name in names:  # all of them, before the first download
-        if "/" not in name:
-            tasks.find(name)
+    # all names are looked up before the first download
+    found = {name: task_of(name) for name in names if "/" not in name or study_file(name)}
     if manifest.exists():
         read(manifest)
     if quiet:
@@ -75,7 +78,11 @@ def _fetched(names: list[str], manifest: Path, quiet: bool, as_json: bool) -> An
     problems: list[str] = []
     for name in names:
         try:
-            if "/" in name:
+            if name in found:
+                files = tasks.download(found[name])
+                fetched.append({"name": name, "files": list(map(str, files))})
+                lines.append(f"{name}: {len(files)} files")
+            else:
                 from .hub import download_encoder, encoder_files
 
                 repository, _, revision = name.partition("@")
@@ -83,10 +90,6 @@ def _fetched(names: list[str], manifest: Path, quiet: bool, as_json: bool) -> An
                 files = encoder_files(folder)
                 fetched.append({"name": name, "folder": str(folder)})
                 lines.append(f"{name}: {folder}")
-            else:
-                files = tasks.download(tasks.find(name))
-                fetched.append({"name": name, "files": list(map(str, files))})
-                lines.append(f"{name}: {len(files)} files")
         except ValueError:
             raise
         except Exception as error:  # of the hub's client and of the network below it

@@ -15,6 +15,7 @@ import typer
 if typing.TYPE_CHECKING:
     from .store import Store
     from .study import Plan
+    from .tasks import Task
 
 DEFAULT_STORE = Path("store")
 
@@ -148,6 +149,22 @@ def check_tasks(store: Store, study: str) -> None:
                 f"the study {study!r} measures {task!r}, a task that its own Python file declares: "
                 f"expected FILE.py:{study} in place of {study}"
             )
+
+
+def task_of(name: str) -> Task:
+    """The task of a name, or of ``FILE.py:TASK``: one that a user's own study file declares.
+
+    Raises:
+        ValueError: for an unknown one, with the near names.
+    """
+    from . import tasks
+    from .named import load_study_file, study_file
+
+    file = study_file(name)
+    if file is None:
+        return tasks.find(name)
+    load_study_file(file)
+    return tasks.find(name.partition(":")[2])
 
 
 def plan_of(study: str, given: list[str] | None, data: Path | None, cache: Path | None) -> Plan:

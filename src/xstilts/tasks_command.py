@@ -14,7 +14,7 @@ import typer
 
 from . import ending
 from .ending import Answer
-from .options import CacheOption, DataOption, JsonOption, cache_folder, check_data, tasks_like
+from .options import CacheOption, DataOption, JsonOption, cache_folder, check_data, task_of, tasks_like
 
 if typing.TYPE_CHECKING:
     from .tasks import Example, Task
@@ -85,7 +85,7 @@ def show_command(
     assert ctx.parent is not None
     data, as_json = data or ctx.parent.params["data"], as_json or ctx.parent.params["as_json"]
     check_data(data)
-    task = _found(name)
+    task = task_of(name)
     facts = _facts(task, data)
     chosen = _place(task, split, language, data)
     if isinstance(chosen, str):
@@ -93,17 +93,6 @@ def show_command(
     else:
         facts |= {"missing": None, **_shown(task, *chosen, encoder, max_tokens, data, cache)}
     return ending.document(facts) if as_json else ending.text(_in_words(facts))
-
-
-def _found(name: str) -> Task:
-    from . import tasks
-    from .named import load_study_file, study_file
-
-    file = study_file(name)
-    if file is None:
-        return tasks.find(name)
-    load_study_file(file)
-    return tasks.find(name.partition(":")[2])
 
 
 def _listed(task: Task, data: Path | None) -> dict[str, Any]:
