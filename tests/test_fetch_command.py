@@ -109,6 +109,26 @@ def test_what_came_before_a_failure_is_written_down(call: Call, monkeypatch: pyt
     assert {entry["repo"] for entry in entries(Path("list.json"))} == {"nyu-mll/glue"}
 
 
+def test_a_task_of_a_study_file_is_fetched_by_the_file_s_name(call: Call, cache_dir: Path) -> None:
+    Path("folder").mkdir()
+    Path("folder/mine.py").write_text(
+        "from xstilts.tasks import Hub, MaskedLM, Splits, Task, Text, register\n"
+        f"source = Hub('me/mine', '{COMMIT}', {{'train': 'rows-*.parquet'}}, {{'text': 'text'}})\n"
+        "register(Task(name='mine', kind=MaskedLM(), example=lambda row: Text(row['text']), languages=('en',),\n"
+        "    splits=Splits(train='train'), source=source, metric='perplexity'))\n"
+    )
+    words = ("tasks", "show", "folder/mine.py:mine", "--encoder", "tiny", "--cache", str(cache_dir))
+    assert "download it with `xstilts fetch FILE.py:mine`" in call(*words).out
+    assert call("fetch", "folder/mine.py:mine", "--manifest", "list.json").out.startswith(
+        "folder/mine.py:mine: 1 files\n"
+    )
+    (entry,) = entries(Path("list.json"))
+    assert (entry["repo"], entry["commit"], entry["path"]) == ("me/mine", COMMIT, "rows-00000-of-00001.parquet")
+    shown = call(*words).out
+    assert f"hub           me/mine@{COMMIT} (here: yes)" in shown
+    assert "to get it     xstilts fetch folder/mine.py:mine\n" in shown
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
@@ -169,11 +189,12 @@ def test_a_file_fetched_again_must_be_what_it_was(call: Call, hub: Path) -> None
         ('{"format": 1, "files": [{"repo": "a"}]}', "list.json: files[0]: expected type, repo, commit, path, bytes"),
     ],
 )
-def test_what_is_no_manifest_is_refused(text: str | None, message: str, call: Call) -> None:
+def test_what_is_no_manifest_is_refused(text: str | None, message: str, call: Call, hub: Path) -> None:
     if text is not None:
         Path("list.json").write_text(text)
         refused(call("fetch", OTHER, "--manifest", "list.json"), message)
         assert Path("list.json").read_text() == text
+        assert not hub.exists()  # before the first download
     refused(call("fetch", "--verify", "--manifest", "list.json"), message)
 
 

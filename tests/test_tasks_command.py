@@ -107,12 +107,12 @@ def test_a_task_says_how_to_get_it(task: Task) -> None:
         expected = f"xstilts fetch {task.name}"
     else:
         expected = "release files only: no repository on the hub is declared"
-    assert _way(task).removesuffix("; or release files") == expected
+    assert _way(task, task.name).removesuffix("; or release files") == expected
 
 
 def test_tasks_of_release_files_only_are_these() -> None:
     fetched = {"mnli", "snli", "anli", "anli+", "qqp", "xnli", "paws-x", "paws-x-en@dev-half", "paws-x@dev-half"}
-    assert {task.name for task in tasks.ALL if _way(task).startswith("xstilts fetch")} == fetched
+    assert {task.name for task in tasks.ALL if _way(task, task.name).startswith("xstilts fetch")} == fetched
 
 
 def test_names_that_are_not_there_get_near_ones(call: Call) -> None:

@@ -86,7 +86,7 @@ def show_command(
     data, as_json = data or ctx.parent.params["data"], as_json or ctx.parent.params["as_json"]
     check_data(data)
     task = task_of(name)
-    facts = _facts(task, data)
+    facts = _facts(task, name, data)
     chosen = _place(task, split, language, data)
     if isinstance(chosen, str):
         facts |= {"missing": chosen, "examples": []}
@@ -130,8 +130,8 @@ def _kind_of(source: Source) -> str:
     return type(source).__name__.lower()
 
 
-def _facts(task: Task, data: Path | None) -> dict[str, Any]:
-    """What a task is and where its rows are, as a document."""
+def _facts(task: Task, name: str, data: Path | None) -> dict[str, Any]:
+    """What a task is and where its rows are, as a document; ``name`` is what it was asked for by."""
     from . import tasks
 
     facts = _listed(task, data)
@@ -153,7 +153,7 @@ def _facts(task: Task, data: Path | None) -> dict[str, Any]:
         for source in task.sources
     ]
     options = dataclasses.asdict(task.kind)
-    return facts | {"labels": list(options.pop("labels", ())), "options": options, "get": _way(task)}
+    return facts | {"labels": list(options.pop("labels", ())), "options": options, "get": _way(task, name)}
 
 
 def _share(here: Sequence[bool]) -> str:
@@ -170,7 +170,7 @@ def _where(source: Source) -> str:
     return source.name
 
 
-def _way(task: Task) -> str:
+def _way(task: Task, name: str) -> str:
     """How its rows come to this machine."""
     from . import tasks
 
@@ -179,7 +179,7 @@ def _way(task: Task) -> str:
     if all("miniature" in kind for kind in kinds):
         return "made, nothing to get"
     if all("hub" in kind for kind in kinds):
-        return f"xstilts fetch {task.name}" + ("; or release files" if any("files" in kind for kind in kinds) else "")
+        return f"xstilts fetch {name}" + ("; or release files" if any("files" in kind for kind in kinds) else "")
     return "release files only: no repository on the hub is declared"
 
 

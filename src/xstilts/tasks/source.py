@@ -226,7 +226,10 @@ def _advice(task: Task) -> str:
     if any(isinstance(source, Files) for source in task.sources):
         steps.append("give the folder of its release files with `--data DIR`")
     if any(isinstance(source, Hub) for source in task.sources):
-        steps.append(f"download it with `xstilts fetch {task.name}`")
+        from xstilts import tasks
+
+        file = "" if task.name in {known.name for known in tasks.ALL} else "FILE.py:"
+        steps.append(f"download it with `xstilts fetch {file}{task.name}`")
     return " or ".join(steps) or "it is made, not downloaded"
 
 
