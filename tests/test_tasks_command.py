@@ -229,7 +229,8 @@ def test_three_queries_are_shown_with_a_right_candidate_each(
     """Any kind whose ``encode`` gives ids and lengths is shown."""
     candidates = [Entry(f"{n}", f"c{n}", False, "en") for n in range(9)]
     queries = [Entry(f"{n}", f"q{n}", True, "de", golds=(f"c{n}", "c8") if n else ()) for n in range(5)]
-    chosen = _chosen([*candidates, *queries])
+    lost = Entry("lost", "q", True, "de", golds=("gone",))
+    chosen = _chosen([*candidates, lost, *queries])
     assert [entry.id for entry in chosen if isinstance(entry, Entry)] == ["q1", "c1", "q2", "c2", "q3", "c3"]
 
     def encode(kind: Any, given: list[Entry], tokenizer: Any, max_tokens: int, prefix: str = "") -> dict[str, Any]:

@@ -246,8 +246,9 @@ def _chosen(examples: Sequence[Example]) -> list[Example]:
     if not entries:
         return list(examples[:_NUM_SHOWN])
     candidates = {entry.id: entry for entry in entries if not entry.is_query}
-    queries = [entry for entry in entries if entry.is_query and entry.golds][:_NUM_SHOWN]
-    return [entry for query in queries for entry in (query, candidates[query.golds[0]])]
+    pairs = ((entry, gold) for entry in entries if entry.is_query for gold in entry.golds[:1])
+    found = [(query, candidates[gold]) for query, gold in pairs if gold in candidates]
+    return [entry for pair in found[:_NUM_SHOWN] for entry in pair]
 
 
 def _in_words(facts: dict[str, Any]) -> Iterator[str]:
