@@ -384,9 +384,9 @@ def _problems(task: Task) -> Iterator[str]:
             yield f"rows[{split!r}] is {counts}: expected counts above 0"
     if not task.licence:
         yield "licence is empty: expected a name, or leave it out"
-    known = [metric for kind, metric in METRICS if kind == task.kind.name]
-    if not task.metric or (known and task.metric not in known):
-        yield f"metric is {task.metric!r}: expected {', '.join(known) or 'a name'} for kind {task.kind.name!r}"
+    metrics = [metric for kind, metric in METRICS if kind == task.kind.name]
+    if not task.metric or (metrics and task.metric not in metrics):
+        yield f"metric is {task.metric!r}: expected {', '.join(metrics) or 'a name'} for kind {task.kind.name!r}"
     if task.official_size is not None and task.official_size < 1:
         yield f"official_size is {task.official_size}: expected a count above 0, or None"
     if task.version < 1:
