@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts import report
-from xstilts.report import blocks, plots, rows, stats, tables
+from xstilts.report import blocks, plots, rows, stats, tables, views
 from xstilts.stage import STILTS, Budget, Data, Encoder, Evaluate, Mixture, Stage, Train, Views
 from xstilts.store import Store
 from xstilts.study import Plan, label
@@ -133,10 +133,10 @@ def sections_of(store: Store) -> list[stats.Section]:
     return stats.sections(rows.rows(store, plan), plan)
 
 
-def only(store: Store) -> tuple[stats.Section, stats.Series, stats.View]:
+def only(store: Store) -> tuple[stats.Section, stats.Series, views.View]:
     (section,) = sections_of(store)
     (series,) = stats.series(section)
-    (view,) = stats.views(section)
+    (view,) = views.views(section)
     return section, series, view
 
 
@@ -357,8 +357,8 @@ def test_a_difference_needs_every_run_at_k_0(tmp_path: Path) -> None:
 
 def test_the_profile_s_own_average_stands_beside_a_part_of_it(stored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, profile in benchmarks.PROFILES.items():
-        whole = replace(profile, languages=(*LANGUAGES, "ru"))
-        monkeypatch.setitem(benchmarks.PROFILES, name, whole)
+        whole = [replace(protocol, languages=(*LANGUAGES, "ru")) for protocol in profile.protocols]
+        monkeypatch.setitem(benchmarks.PROFILES, name, replace(profile, protocols=tuple(whole)))
     section, series, view = only(stored)
     assert (view.languages, view.official) == (LANGUAGES, (*LANGUAGES, "ru"))
     header, *lines = parse(tables.by_run(section, series, view))
@@ -399,7 +399,7 @@ def test_one_run_has_no_interval_and_none_has_no_mean() -> None:
 def test_numbers_are_rounded_when_they_are_printed_only() -> None:
     assert [tables.percent(value) for value in (0.12345, 0.0, 1.0, None)] == ["12.3", "0.0", "100.0", "–"]
     assert [tables.points(value) for value in (0.0123, -0.0123, -0.0001, None)] == ["+1.2", "-1.2", "0.0", "–"]
-    assert [stats.selected_layers(n) for n in (1, 2, 12, 24)] == [[1], [1, 2], [3, 6, 9, 12], [6, 12, 18, 24]]
+    assert [views.selected_layers(n) for n in (1, 2, 12, 24)] == [[1], [1, 2], [3, 6, 9, 12], [6, 12, 18, 24]]
 
 
 # -- what is kept apart ----------------------------------------------------------------------------------
@@ -412,7 +412,7 @@ def test_numeric_paths_of_measurements_never_share_a_table(tmp_path: Path) -> No
     assert (first.key["numeric_path"], second.key["numeric_path"]) == (PATH, "cuda")
     assert [run.model for run in second.runs] == [MODELS[1].id]
     assert MODELS[1].id not in {run.model for run in first.runs}
-    (series,), (view,) = stats.series(second), stats.views(second)
+    (series,), (view,) = stats.series(second), views.views(second)
     assert parse(tables.by_run(second, series, view))[1][-1] == "–"  # no k = 0 on this path
 
 
@@ -512,7 +512,7 @@ def test_the_miniature_is_labelled_and_other_kinds_are_reported(tmp_path: Path) 
     paths = report.write(store, "scaling", tmp_path / "report")
     text = paths[2].read_text()
     assert "## mini-bitext/test, offline, *miniature*" in text
-    assert "No profile covers this task" in text
+    assert "No profile covers this: the layer is that of `xtreme-2020`, for reference." in text
     scores = [value_of(measure(train("mnli"), code, "xnli"), 0, "", "") for code in ("de", "sw")]
     assert f"| none then mnli | 0 | 0 | {100 * statistics.fmean(scores):.1f} | – |" in text
     assert [path.name for path in paths[4:]] == ["mini-bitext-by-k.svg", "xnli-by-k.svg"]
@@ -580,7 +580,7 @@ def test_guessing_is_one_of_the_candidates_or_of_the_labels(stored: Store, tmp_p
     assert section.chance(["de", "no"]) is None
     (own,) = sections_of(fill(tmp_path / "store", [measure(train("mnli"), code, "xnli") for code in ("de", "sw")]))
     assert own.chance(["de"]) == 1 / 3
-    assert "guessing: 33.3 %<" in (plots.curve(own, stats.views(own)[0]) or "")
+    assert "guessing: 33.3 %<" in (plots.curve(own, views.views(own)[0]) or "")
 
 
 def test_the_interval_of_a_difference_counts_the_error_of_k_0_where_it_has_one(tmp_path: Path) -> None:
@@ -638,7 +638,7 @@ def test_perplexity_is_no_percentage(tmp_path: Path) -> None:
     texts = [train("text@leipzig", seed=seed) for seed in (0,)]
     (section,) = sections_of(fill(tmp_path / "store", [measure(text, "de", "text@leipzig") for text in texts]))
     section = replace(section, key={**section.key, "metric": "perplexity"})
-    (series,), (view,) = stats.series(section), stats.views(section)
+    (series,), (view,) = stats.series(section), views.views(section)
     value = value_of(measure(texts[0], "de", "text@leipzig"), 0, "", "")
     assert parse(tables.by_k(section, series, view))[1][2] == f"{value:.1f}"
     assert section.chance(["de"]) is None

@@ -34,8 +34,8 @@ def test_scores_are_printed_in_percent_or_as_one_document_of_fractions(bucc: Pat
     assert ["de", "50.00", "50.00", "50.00"] in [line.split() for line in answer.text.splitlines()]
     assert "  no predictions: fr, ru, zh\n" in answer.text
     document = json.loads(score_command(bucc / "p", bucc / "data", as_json=True).text)
-    assert document["tasks"]["bucc2018"]["languages"]["de"]["f1"] == 0.5
-    assert document["tasks"]["bucc2018"]["mean"] is None
+    assert document["tasks"]["bucc"]["languages"]["de"]["f1"] == 0.5
+    assert document["tasks"]["bucc"]["mean"] is None
     assert document["mean"] is None
 
 

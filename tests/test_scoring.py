@@ -87,6 +87,11 @@ def test_tags_are_scored_by_entities_and_by_tokens() -> None:
     (value,) = document["values"]
     assert (value["value"], value["f1"], value["num_examples"]) == (0.5, 0.5, 2)
     assert value["token_accuracy"] == 0.8
+    assert [value[f"f1_{compat}"] for compat in metrics.spans.COMPATS] == [0.5, 0.5]
+    parts = pa.table({"gold": [["CCONJ", "X"]], "prediction": [["SCONJ", "X"]]})
+    (other,) = score(parts, "tag", "span-f1")["values"]
+    assert other["value"] == other["f1_seqeval-0.0.12"] == 0.5
+    assert other["f1_seqeval-1.2.2"] == 1
     assert json.loads(json.dumps(document)) == document
     accuracy = score(table, "tag", "accuracy")
     assert (accuracy["values"][0]["value"], accuracy["options"]) == (0.8, {})
@@ -128,9 +133,11 @@ def test_choices_are_scored_beside_chance() -> None:
 def test_the_language_of_a_measurement_reaches_its_metric(store: Store) -> None:
     stage = Evaluate(MODEL, "mlqa", "de")
     publish(store, stage, pa.table(ANSWERS).take([0, 2]))
-    assert score_stage(store, stage.id) == ["mlqa-v1"]
-    (value,) = store.scores(stage.id)["mlqa-v1"]["values"]
-    assert value["exact_match"] == 0.5
+    # A profile counts MLQA by SQuAD's script, to which German articles are words.
+    assert score_stage(store, stage.id) == ["mlqa-v1", "squad-v1"]
+    found = {name: document["values"][0]["exact_match"] for name, document in store.scores(stage.id).items()}
+    assert found == {"mlqa-v1": 0.5, "squad-v1": 0.0}
+    assert score_stage(store, stage.id) == []
 
 
 def test_predictions_that_do_not_fit_are_refused() -> None:

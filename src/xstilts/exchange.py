@@ -31,11 +31,10 @@ from .tasks.readers.text import text_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BUCC = "bucc2018"
 TASKS = ("xnli", "paws-x", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba")
 """The declared tasks that the layout has files for."""
 
-_FOLDERS = {"paws-x": "pawsx"}
+_FOLDERS = {"paws-x": "pawsx", "bucc": "bucc2018", "mewsli-x": "mewslix"}
 _ENDINGS = {"span": "json", "choose": "jsonl"}
 _RELEASED_AS = {("tydiqa", "test"): "dev"}
 _COLUMNS = {
@@ -64,8 +63,7 @@ def folder_of(task: str) -> str:
 
 def file_of(task: str, split: str, language: str) -> str:
     """The path of a task's predictions in one language, such as ``pawsx/test-de.tsv``; ``split`` is XTREME's name."""
-    kind = "" if task == BUCC else find(task).kind.name
-    return f"{folder_of(task)}/{split}-{language}.{_ENDINGS.get(kind, 'tsv')}"
+    return f"{folder_of(task)}/{split}-{language}.{_ENDINGS.get(find(task).kind.name, 'tsv')}"
 
 
 def released_as(task: str, split: str) -> str:
@@ -291,7 +289,7 @@ def write_predictions(
         raise ValueError(f"predictions of {task} lack {', '.join(missing)}: got the columns {got}")
     if isinstance(kind, Embed):
         english = [row.second for row in examples(declared, split, language, data_dir)]  # type: ignore[union-attr]
-        found = _cell(predictions, profile, len(english))
+        found = _cell(predictions, task, profile, len(english))
         text = "".join(f"{found[row]}\n" for row in _by_text(english))
     elif isinstance(kind, Span):
         answers = zip(predictions["id"].to_pylist(), predictions["prediction"].to_pylist(), strict=True)
@@ -313,11 +311,11 @@ def write_predictions(
     return path
 
 
-def _cell(predictions: pa.Table, profile: str, num_rows: int) -> list[int]:
+def _cell(predictions: pa.Table, task: str, profile: str, num_rows: int) -> list[int]:
     """The nearest candidate of each query in a profile's layer, pooling and direction."""
     import pyarrow.compute as pc
 
-    wanted = find_profile(profile)
+    wanted = find_profile(profile).protocol(task)
     layer, _ = layer_for(wanted, pc.max(predictions["layer"]).as_py())
     chosen = {"layer": layer, "pooling": wanted.pooling, "direction": wanted.direction}
     cell = predictions

@@ -227,9 +227,13 @@ def _neighbours(predictions: pa.Table, rows: Any) -> metrics.retrieval.Neighbour
 
 
 def _tag(predictions: pa.Table, function: Callable[..., Any]) -> Iterator[Document]:
-    """What the metric says, and ``token_accuracy``, which XTREME's paper names where its code has F1."""
+    """What the metric says, F1 by each version of seqeval, and ``token_accuracy``, which XTREME's paper names."""
+    spans = metrics.spans
     tags = predictions["prediction"].to_pylist(), predictions["gold"].to_pylist()
-    yield {**_said(function(*tags)), "token_accuracy": metrics.spans.accuracy(*tags).value}
+    found = {**_said(function(*tags)), "token_accuracy": spans.accuracy(*tags).value}
+    if "f1" in found:
+        found |= {f"f1_{compat}": spans.span_f1(*tags, compat=compat).f1 for compat in spans.COMPATS}
+    yield found
 
 
 def _span(predictions: pa.Table, function: Callable[..., Any], language: str) -> Iterator[Document]:
@@ -268,10 +272,10 @@ def _matrix(column: pa.ChunkedArray) -> Any:
 
 
 def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]:
-    """Score a stored measurement by its task's metric, or another one, unless that is done.
+    """Score a stored measurement by its task's metric and those that profiles count, or by another one.
 
     Returns:
-        The names of the scores added, ``<metric>-v<version>``; none when the current version is there.
+        The names of the scores added, ``<metric>-v<version>``; none when the current versions are there.
 
     Raises:
         ValueError: when the stage is no measurement, or as `score`, naming the file.
@@ -282,9 +286,11 @@ def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]
     if record["kind"] != "evaluate":
         raise ValueError(f"{id} is a stage of kind {record['kind']!r}: expected a measurement ('evaluate')")
     task = tasks.find(record["declaration"]["task"])
-    metric = metric or task.metric
-    name = f"{metric}-v{metrics.find(task.kind.name, metric).version}"
-    if name in store.scores(id):
+    wanted = [metric] if metric else dict.fromkeys((task.metric, *tasks.metrics_of(task.name)))
+    names = {f"{one}-v{metrics.find(task.kind.name, one).version}": one for one in wanted}
+    known = store.scores(id)
+    missing = {name: one for name, one in names.items() if name not in known}
+    if not missing:
         return []
     path = store.folder(id) / PREDICTIONS
     if not path.is_file() or file_sha256(path) != record["files"].get(PREDICTIONS, {}).get("sha256"):
@@ -292,11 +298,13 @@ def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]
             f"{path}: missing or not what was published; move {path.parent} out of the store and run the study again"
         )
     try:
-        document = score(pq.read_table(path), task.kind.name, metric, record["declaration"]["language"])
+        predictions, language = pq.read_table(path), record["declaration"]["language"]
+        documents = {name: score(predictions, task.kind.name, one, language) for name, one in missing.items()}
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from error
-    store.add_score(id, name, document)
-    return [name]
+    for name, document in documents.items():
+        store.add_score(id, name, document)
+    return list(documents)
 
 
 def rescore(store: Records, ids: Iterable[str], metric: str | None = None) -> dict[str, list[str]]:
@@ -305,7 +313,7 @@ def rescore(store: Records, ids: Iterable[str], metric: str | None = None) -> di
     Args:
         store: the store.
         ids: stages; those that are no measurement are passed over.
-        metric: a metric to use instead of each task's own.
+        metric: a metric to use instead of those of `score_stage`.
 
     Returns:
         The names of the scores added, by the id of each stage that got some.

@@ -8,37 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from . import metrics, tasks
-from .exchange import BUCC, Misfit, file_of, folder_of, golds_of, read_pairs, read_predictions, released_as
+from .exchange import Misfit, file_of, folder_of, golds_of, read_pairs, read_predictions, released_as
 from .metrics.mining import PairF1
 from .spec import near, one_of
-from .tasks import Choose, Classify, Task
+from .tasks import Choose, Classify, Protocol, Task
 
 Document = dict[str, Any]
 
-GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
-    "xtreme": {
-        "classification": ("xnli", "paws-x"),
-        "tagging": ("udpos", "panx"),
-        "qa": ("xquad", "mlqa", "tydiqa"),
-        "retrieval": ("bucc2018", "tatoeba"),
-    },
-    "xtreme-r": {
-        "classification": ("xnli", "xcopa"),
-        "tagging": ("udpos", "panx"),
-        "qa": ("xquad", "mlqa", "tydiqa"),
-        "retrieval": ("tatoeba", "lareqa", "mewslix"),
-    },
-}
-"""The tasks of a benchmark by group: google-research/xtreme, ``evaluate.py``; LAReQA is retrieval, as in the paper, and
-XCOPA counts once."""
-
 NOT_SCORED = {
     "lareqa": "evaluate.py has no files for it",
-    "mewslix": "rankings of entities are not read",
+    "mewsli-x": "rankings of entities are not read",
 }
 SPLITS = ("test", "dev")
 
-_BUCC_LANGUAGES = ("de", "fr", "ru", "zh")
 _BUCC_GOLD = {"test": "training", "dev": "sample"}
 _MEASURES = {
     "classify": ("accuracy",),
@@ -46,7 +28,7 @@ _MEASURES = {
     "embed": ("accuracy",),
     "span": ("f1", "exact_match"),
     "tag": (*(f"f1_{compat}" for compat in metrics.spans.COMPATS), "token_accuracy"),
-    BUCC: ("f1", "precision", "recall"),
+    "mine": ("f1", "precision", "recall"),
 }
 _SPLIT_MARGIN = 0.1
 _MAX_SHOWN = 10
@@ -59,12 +41,13 @@ def score(folder: Path, data_dir: Path | None, benchmark: str = "xtreme", split:
         folder: has ``xnli/test-de.tsv`` and the like.
         data_dir: folder of release files with labels, as every task declares them; BUCC's as it is unpacked
             (``bucc2018/de-en/de-en.training.gold`` for test, ``sample`` for dev).
-        benchmark: a key of `GROUPS`.
+        benchmark: a key of `PROFILE_OF`, whose profile says which languages and numbers count.
         split: which files: ``test``, or ``dev`` for those who only have the labels of dev.
 
     Returns:
         ``{"benchmark", "split", "tasks", "groups", "mean", "unread", "num_refused"}``. A task has ``languages``
-        (by code the measures as unrounded fractions, ``num_examples``, and ``value``, the one that is averaged),
+        (by code the measures as unrounded fractions, ``num_examples``, and ``value``, which is averaged),
+        ``counted`` (the measures whose mean is ``value``),
         ``no_predictions`` (codes), ``no_labels`` and ``refused`` (by code the reason), and ``mean`` over the
         languages that the benchmark defines: ``None`` unless all are there. ``groups`` and ``mean`` are ``None``
         unless every task has its mean. ``unread`` are files that no task asked for.
@@ -72,27 +55,27 @@ def score(folder: Path, data_dir: Path | None, benchmark: str = "xtreme", split:
     Raises:
         ValueError: for an unknown benchmark or split, or a folder without any of the files.
     """
-    one_of("benchmark", benchmark, GROUPS)
+    one_of("benchmark", benchmark, tasks.PROFILE_OF)
     one_of("split", split, SPLITS)
-    names = [name for group in GROUPS[benchmark].values() for name in group]
-    languages: dict[str, tuple[str, ...]] = {BUCC: _BUCC_LANGUAGES, **tasks.BENCHMARKS[benchmark]}
+    profile = tasks.profile(tasks.PROFILE_OF[benchmark])
+    scored_here = [protocol for protocol in profile.protocols if protocol.task not in NOT_SCORED]
     present = {path.relative_to(folder).as_posix() for path in _files(folder)}
-    asked = {file_of(name, split, code) for name in names if name not in NOT_SCORED for code in languages[name]}
+    asked = {file_of(each.task, split, code) for each in scored_here for code in each.languages}
     if not asked & present:
-        raise ValueError(_nothing(folder, split, names))
+        raise ValueError(_nothing(folder, split, profile.tasks))
     scored: dict[str, Document] = {
-        name: {"not_scored": NOT_SCORED[name], "mean": None}
-        if name in NOT_SCORED
-        else _task(folder, data_dir, name, languages[name], split)
-        for name in names
+        protocol.task: _task(folder, data_dir, protocol, split)
+        if protocol in scored_here
+        else {"not_scored": NOT_SCORED[protocol.task], "mean": None}
+        for protocol in profile.protocols
     }
     values = {name: found["mean"]["value"] for name, found in scored.items() if found["mean"]}
     return {
         "benchmark": benchmark,
         "split": split,
         "tasks": scored,
-        "groups": {group: tasks.average(values, members) for group, members in GROUPS[benchmark].items()},
-        "mean": tasks.average(values, names),
+        "groups": {group: tasks.average(values, members) for group, members in profile.groups.items()},
+        "mean": profile.mean(values),
         "unread": sorted(present - asked),
         "num_refused": sum(len(found.get("refused", ())) for found in scored.values()),
     }
@@ -115,37 +98,39 @@ def _nothing(folder: Path, split: str, names: Sequence[str]) -> str:
     return f"{folder}: expected files such as {example} in the folders {', '.join(known)}, got none{hints}"
 
 
-def _task(folder: Path, data_dir: Path | None, name: str, languages: Sequence[str], split: str) -> Document:
+def _task(folder: Path, data_dir: Path | None, protocol: Protocol, split: str) -> Document:
     cells: dict[str, Document] = {}
     no_predictions: list[str] = []
     no_labels: dict[str, str] = {}
     refused: dict[str, str] = {}
-    task = None if name == BUCC else tasks.find(name)
-    own = released_as(name, split)
-    for code in languages:
-        path = folder / file_of(name, split, code)
+    task = tasks.find(protocol.task)
+    kind = task.kind.name
+    own = released_as(task.name, split)
+    for code in protocol.languages:
+        path = folder / file_of(task.name, split, code)
         if not path.is_file():
             no_predictions.append(code)
             continue
         try:
-            labels: Any = _pairs(data_dir, split, code) if task is None else _labelled(task, own, code, data_dir)
+            labels: Any = _pairs(data_dir, split, code) if kind == "mine" else _labelled(task, own, code, data_dir)
         except ValueError as error:
             no_labels[code] = str(error)
             continue
         try:
-            cells[code] = _mined(path, code, labels) if task is None else _cell(path, task, own, code, labels, data_dir)
+            cells[code] = (
+                _mined(path, code, labels) if kind == "mine" else _cell(path, protocol, own, code, labels, data_dir)
+            )
         except ValueError as error:
             refused[code] = str(error)
-    kind = BUCC if task is None else task.kind.name
     means = {
-        measure: tasks.average({code: cell[measure] for code, cell in cells.items()}, languages)
+        measure: tasks.average({code: cell[measure] for code, cell in cells.items()}, protocol.languages)
         for measure in ("value", *_MEASURES[kind])
     }
-    metric = ("pair-f1", metrics.mining.VERSION) if task is None else (task.metric, metrics.find(kind, task.metric)[1])
     return {
-        "metric": metric[0],
-        "version": metric[1],
+        "metric": protocol.metric,
+        "version": metrics.find(kind, protocol.metric).version,
         "measures": list(_MEASURES[kind]),
+        "counted": list(protocol.numbers),
         "languages": cells,
         "no_predictions": no_predictions,
         "no_labels": no_labels,
@@ -168,12 +153,15 @@ def _labelled(task: Task, split: str, language: str, data_dir: Path | None) -> l
     return rows
 
 
-def _cell(path: Path, task: Task, split: str, language: str, rows: Sequence[Any], data_dir: Path | None) -> Document:
+def _cell(
+    path: Path, protocol: Protocol, split: str, language: str, rows: Sequence[Any], data_dir: Path | None
+) -> Document:
+    task = tasks.find(protocol.task)
     try:
         predictions = read_predictions(path, task, rows)
     except Misfit as error:
         raise ValueError(f"{error}{_fits_elsewhere(path, task, split, language, error.num_rows, data_dir)}") from error
-    numbers = _numbers(task, predictions, rows, language)
+    numbers = _numbers(protocol, predictions, rows, language)
     for other in _others(task, split, language) if isinstance(task.kind, Classify | Choose) else ():
         if task.count(other, language) not in (None, len(rows)):
             continue
@@ -182,7 +170,7 @@ def _cell(path: Path, task: Task, split: str, language: str, rows: Sequence[Any]
         )
         if len(others) != len(rows):
             continue
-        there = _numbers(task, predictions, others, language)
+        there = _numbers(protocol, predictions, others, language)
         if there["value"] > numbers["value"] + _SPLIT_MARGIN:
             raise ValueError(
                 f"{path}: expected predictions for {task.name}/{split} ({numbers['value']:.1%} are right), got what "
@@ -207,30 +195,32 @@ def _fits_elsewhere(path: Path, task: Task, split: str, language: str, num_rows:
     return ""
 
 
-def _numbers(task: Task, predictions: Any, rows: Sequence[Any], language: str) -> Document:
-    """The measures of a task's kind."""
-    kind, golds = task.kind.name, golds_of(task.kind, rows)
-    function, options = metrics.find(kind, task.metric).function, metrics.find(kind, task.metric).options
-    if kind == "tag":
+def _numbers(protocol: Protocol, predictions: Any, rows: Sequence[Any], language: str) -> Document:
+    """The measures of a task's kind, and ``value``, the one that the protocol counts."""
+    kind = tasks.find(protocol.task).kind
+    golds = golds_of(kind, rows)
+    function = metrics.find(kind.name, protocol.metric).function
+    found: Document
+    if kind.name == "tag":
         found = {f"f1_{compat}": function(predictions, golds, compat=compat).value for compat in metrics.spans.COMPATS}
-        found |= {"value": found[f"f1_{options['compat']}"]}
         found |= {"token_accuracy": metrics.spans.accuracy(predictions, golds).value}
-    elif kind == "span":
+    elif kind.name == "span":
         answers = function(predictions, golds, language)
-        found = {"value": answers.value, "f1": answers.f1, "exact_match": answers.exact_match}
-    elif kind == "embed":
+        found = {"f1": answers.f1, "exact_match": answers.exact_match}
+    elif kind.name == "embed":
         value = function([[index] for index in predictions], [[1.0]] * len(golds), golds).value
         found = {"value": value, "accuracy": value}
     else:
         value = function(predictions, golds)
         found = {"value": value, "accuracy": value}
-    return {**found, "num_examples": len(rows)}
+    return {**found, "value": protocol.value(found), "num_examples": len(rows)}
 
 
 def _pairs(data_dir: Path | None, split: str, language: str) -> set[tuple[str, str]]:
     """BUCC's gold pairs."""
     name = f"{language}-en.{_BUCC_GOLD[split]}.gold"
-    looked_for = [Path(data_dir) / BUCC / part / name for part in (f"{language}-en", "")] if data_dir else []
+    folder = Path(data_dir or "") / folder_of("bucc")
+    looked_for = [folder / part / name for part in (f"{language}-en", "")] if data_dir else []
     path = next((path for path in looked_for if path.is_file()), None)
     if path is None:
         raise ValueError(f"no gold pairs of BUCC 2018: looked for {' and '.join(map(str, looked_for)) or name}")
@@ -255,7 +245,7 @@ def render(document: Document) -> list[str]:
         lines += ["", *_rendered(name, found, document["split"])]
     lines.append("")
     averages = {**document["groups"], document["benchmark"]: document["mean"]}
-    members = GROUPS[document["benchmark"]]
+    members = tasks.profile(tasks.PROFILE_OF[document["benchmark"]]).groups
     for name, value in averages.items():
         of = members.get(name) or list(document["tasks"])
         lacking = [task for task in of if not document["tasks"][task]["mean"]]
@@ -273,7 +263,8 @@ def _rendered(name: str, found: Document, split: str) -> Iterable[str]:
         return [f"{name}: no predictions ({file_of(name, split, found['no_predictions'][0])} and so on)"]
     measures = found["measures"]
     width = 2 + max(map(len, measures))
-    lines = [f"{name}: {found['metric']} v{found['version']}"]
+    counted = "" if found["counted"] == ["value"] else f", {' and '.join(found['counted'])} counted"
+    lines = [f"{name}: {found['metric']} v{found['version']}{counted}"]
     lines.append(" " * 6 + "".join(measure.rjust(width) for measure in measures))
     for code, row in {**found["languages"], "mean": found["mean"] or dict.fromkeys(measures)}.items():
         lines.append(f"  {code:4}" + "".join(_percent(row[measure]).rjust(width) for measure in measures))

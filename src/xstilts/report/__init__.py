@@ -10,12 +10,14 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
-from . import rows, stages
+from . import rows, stages, views
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
 from .html import page
 from .plots import curve, standalone
-from .stats import Section, View, is_miniature, sections, series, views
-from .tables import FOOTNOTE, by_k, by_language, by_language_and_run, by_layer, by_run, incomplete, percent
+from .profiles import benchmark_tables
+from .stats import Section, is_miniature, sections, series
+from .tables import FOOTNOTE, by_k, by_language, by_language_and_run, by_layer, by_part, by_run, incomplete, percent
+from .views import View, reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,8 +59,10 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table) -> Iterato
     entries = stages.entries(store, plan)
     yield from _head(store, plan, table, entries)
     figures: set[str] = set()
-    for section in sections(table, plan):
+    shown = sections(table, plan)
+    for section in shown:
         yield from _section(section, figures)
+    yield from benchmark_tables(shown, plan)
     yield Heading(2, "Stages")
     yield Text("What reads what, from the encoder on the left to the measurements; stages of one sort are one box.")
     yield from stages.graph(plan, entries)
@@ -117,9 +121,11 @@ def _tasks(plan: Mapping[str, Any]) -> set[str]:
 
 def _section(section: Section, figures: set[str]) -> Iterator[Block]:
     key, task = section.key, find(section.key["task"])
-    yield Heading(2, f"{key['task']}/{key['split']}, {key['encoder']}{', *miniature*' * section.miniature}")
-    shown = views(section)
-    if (svg := curve(section, shown[0])) is not None:
+    what = f"{key['task']}/{key['split']}" + f" by {key['metric']}" * (key["metric"] != task.metric)
+    what += f" after {key['target']}" * bool(key["target"] and task.is_retrieval)
+    yield Heading(2, f"{what}, {key['encoder']}{', *miniature*' * section.miniature}")
+    shown = views.views(section)
+    if (svg := curve(reading(section, shown[0]), shown[0])) is not None:
         numbers = (f"{key['task']}{PLOT}{f'-{n}' if n > 1 else ''}.svg" for n in range(1, len(figures) + 2))
         name = next(name for name in numbers if name not in figures)
         figures.add(name)
@@ -128,6 +134,7 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
         "encoder": f"{key['encoder']}, content {code(key['encoder_content'])}, {section.num_layers} layers",
         "tokenizer": code(key["tokenizer"]),
         "before k = 0": key["start"] or "nothing: the encoder as it was published",
+        "trained for it on": key["target"] or "nothing: measured as it stands",
         "measured with": key["protocol"],
         "numeric path": key["numeric_path"],
         "metric": f"{key['metric']}, version {key['metric_version']}{', in %' * section.in_percent}",
@@ -135,6 +142,8 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
     }
     if (chance := section.chance(section.languages)) is not None:
         facts["guessing"] = f"{percent(chance)} % on average over these languages, every answer equally often"
+    if (majority := section.of_data("majority_share", section.languages)) is not None:
+        facts["one answer"] = f"{percent(majority)} % for always giving the most frequent label"
     if task.note:
         facts["note"] = task.note
     if section.kind == "embed":
@@ -149,38 +158,49 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
     for view in shown:
         yield Heading(3, _view_title(section, view))
         yield Text(_view_note(section, view))
-        if lines := list(incomplete(section, view)):
+        if lines := list(incomplete(reading(section, view), view)):
             yield Text("Incomplete:")
             yield _list(lines)
-        for one in series(section):
+        read = reading(section, view)
+        for one in series(read):
             yield Text(f"**Training: {one.name}.**")
-            yield by_k(section, one, view)
-            yield by_language(section, one, view)
+            yield by_k(read, one, view)
+            if (parts := by_part(read, one, view)) is not None:
+                yield parts
+            languages = by_language(read, one, view)
+            yield languages if view == shown[0] or view.layer is not None else Fold("Every language", (languages,))
             swept_key = (one.name, view.pooling, view.direction, view.languages)
-            yield Fold("Every run", (by_run(section, one, view),))
+            yield Fold("Every run", (by_run(read, one, view),))
             if view.layer is not None and swept_key not in swept:
                 swept.add(swept_key)
-                yield Fold("Every layer", (by_layer(section, one, view),))
-            yield Fold("Every language of every run", tuple(by_language_and_run(section, one, view)))
+                yield Fold("Every layer", (by_layer(read, one, view),))
+            yield Fold("Every language of every run", tuple(by_language_and_run(read, one, view)))
 
 
 def _view_title(section: Section, view: View) -> str:
-    if view.layer is None:
-        return "All languages"
+    cell = "all languages" if view.layer is None else f"layer {view.layer} of {section.num_layers}"
     if not view.names:
-        return f"Layer {view.layer} of {section.num_layers}"
-    names = ", ".join(map(code, view.names))
-    return f"Profile{'s' * (len(view.names) > 1)} {names}: layer {view.layer} of {section.num_layers}"
+        return cell[0].upper() + cell[1:]
+    return f"Profile{'s' * (len(view.names) > 1)} {', '.join(map(code, view.names))}: {cell}"
 
 
 def _view_note(section: Section, view: View) -> str:
-    if view.layer is None:
-        return f"Mean over {len(view.languages)} languages."
-    text = f"{view.pooling} pooling, {view.direction}, mean over {len(view.languages)} languages. "
-    if not view.names:
-        text += "No profile covers this task: the layer is that of `xtreme-2020`, for reference. "
+    text = f"Mean over {len(view.languages)} languages. "
+    if view.layer is not None:
+        text = f"{view.pooling} pooling, {view.direction}, mean over {len(view.languages)} languages. "
+        if view.reference:
+            text += f"No profile covers this: the layer is that of {code(view.reference)}, for reference. "
+        elif not view.names:
+            text += "No profile covers this: the layer is the last one measured. "
+    if view.numbers != ("value",):
+        of = "the mean of " * (len(view.numbers) > 1)
+        text += f"The value is {of}{' and '.join(map(code, view.numbers))}. "
+        if any(map(len, section.cells.values())) and not any(map(len, reading(section, view).cells.values())):
+            text += "No score has it: `xstilts rescore` adds the current version. "
     if view.scaled:
         text += "The published layer is scaled to this depth, so this is **not the published protocol**. "
+    if view.stand_in:
+        text += "A slice stands in for the training set, so this is **not the published protocol**. "
     if view.languages != view.official:
         text += (
             f"The profile averages {len(view.official)} languages; every run of this study has "

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 
-from .stats import Run, Section, Series, Summary, View, Where, selected_layers, series, summarise, values_at
+from .stats import Run, Section, Series, Summary, Where, series, summarise, values_at
 from .tables import percent, seeds
+from .views import View, selected_layers
 
 DIRECTIONS = {"en->xx": "English asks", "xx->en": "English answers"}
 _MARKS = (
@@ -42,9 +43,9 @@ def curve(section: Section, view: View) -> str | None:
     """
     layers: list[int | None] = [view.layer]
     if view.layer is not None:
-        layers += sorted({*selected_layers(section.num_layers)[-3:]} - {view.layer})
+        layers += sorted({*selected_layers(section.num_layers)[-3:]} & {*section.layers} - {view.layer})
     lanes = list(enumerate(layers))
-    directions: list[str | None] = [None] if view.direction is None else list(DIRECTIONS)
+    directions: list[str | None] = [*DIRECTIONS] if view.direction in DIRECTIONS else [view.direction]
     directions = [d for d in directions if any(_at(section, view, section.runs, (n, view.pooling, d)) for n in layers)]
     if not directions:
         return None
@@ -212,7 +213,7 @@ def _panel(
     span = max(max(groups) - min(groups), 1)
     step = _WIDTH / (span + 0.9)
     places = {k: step * (k - min(groups) + 0.45) if len(groups) > 1 else _WIDTH / 2 for k in groups}
-    if direction is not None:
+    if direction in DIRECTIONS:
         arrow = direction.replace("->", " → ")
         yield f'<text class="panel" y="-8">{DIRECTIONS[direction]} ({arrow})</text>'
     for value, label in axis.ticks():

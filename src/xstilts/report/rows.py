@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 
+STAND_IN = " (stand-in)"
 _STAGE_COLUMNS = {
     "study": "string",
     "stage": "string",
@@ -35,7 +36,6 @@ _STAGE_COLUMNS = {
     "target": "string",
     "target_seed": "int64",
     "task": "string",
-    "language": "string",
     "split": "string",
     "num_layers": "int16",
     "metric": "string",
@@ -47,14 +47,17 @@ _STAGE_COLUMNS = {
     "data_content": "string",
 }
 _VALUE_COLUMNS = {
+    "language": "string",
     "layer": "int16",
     "pooling": "string",
     "direction": "string",
     "value": "float64",
     "num_examples": "int32",
     "num_ties": "int32",
+    "parts": "string",
+    "profiles": "string",
 }
-COLUMNS = (*_STAGE_COLUMNS, *_VALUE_COLUMNS, "profiles")
+COLUMNS = (*_STAGE_COLUMNS, *_VALUE_COLUMNS)
 """The columns of `rows`.
 
 ``model`` is the id of the last Train, or of the encoder. ``start`` says what came before the first
@@ -66,8 +69,10 @@ any: no choice that they stand for reaches such a cell. ``target`` and ``target_
 task's own training, where the chain ends with it. ``recipe`` is a digest of how the intermediate and target
 stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the chain stayed at the
 majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the measurement,
-``train_numeric_path`` that of the chain. ``value`` is an unrounded fraction; ``profiles`` names the protocol
-profiles that this row is a cell of.
+``train_numeric_path`` that of the chain. ``language`` is that of the queries where one
+measurement asks in several. ``value`` is an unrounded fraction, ``parts`` are the other numbers of its score as JSON.
+``profiles`` names the protocol profiles that this row is a cell of, with ``(stand-in)`` where the model was trained on
+a slice of the training set that the profile asks for.
 """
 
 
@@ -105,6 +110,22 @@ def chain(plan: Document, declaration: Document) -> Chain:
     return Chain(model, tuple(trains))
 
 
+def tuned(plan: Document) -> frozenset[str]:
+    """The models that the plan measures on the task of their last training and that no such training starts from.
+
+    What they say of a task without training is the model after another task's, so that no profile counts it.
+    """
+    models: set[str] = set()
+    starts: set[str] = set()
+    measured = {(canonical_json(leaf["model"]), leaf["task"]): leaf for _, leaf in leaves(plan)}
+    for leaf in measured.values():
+        steps = chain(plan, leaf)
+        if training(steps, leaf["task"])["target"]:
+            models.add(steps.model)
+            starts.update(id for id, _ in steps.trains[:-1])
+    return frozenset(models - starts)
+
+
 def missing(store: Store, plan: Document) -> list[tuple[str, str]]:
     """The stages that a report lacks, ``(id, label)`` in the plan's order.
 
@@ -140,8 +161,9 @@ def rows(store: Store, plan: Document) -> pa.Table:
 
     record_of = functools.cache(store.record)
     stages: dict[str, list[Any]] = {name: [] for name in _STAGE_COLUMNS}
-    values: dict[str, list[Any]] = {name: [] for name in (*_VALUE_COLUMNS, "profiles")}
+    values: dict[str, list[Any]] = {name: [] for name in _VALUE_COLUMNS}
     counts: list[int] = []
+    for_targets = tuned(plan)
     for id, declaration in leaves(plan):
         if not store.exists(id):
             continue
@@ -151,20 +173,23 @@ def rows(store: Store, plan: Document) -> pa.Table:
             facts |= {"metric": document["metric"], "metric_version": document["version"]}
             for name, column in stages.items():
                 column.append(facts[name])
+            mixtures = [train["mixture"]["tasks"] for _, train in chain(plan, declaration).trains]
             profiles = _profiles(
-                facts["task"], facts["language"], facts["split"], facts["num_layers"], facts["metric"],
-                (facts["target"] or facts["tasks"]).rpartition(">")[2],
+                facts["task"], facts["split"], facts["metric"], facts["num_layers"],
+                mixtures, facts["model"] in for_targets,
             )  # fmt: skip
             counts.append(len(document["values"]))
             for value in document["values"]:
-                for name in _VALUE_COLUMNS:
-                    values[name].append(value.get(name))
-                cell = (value.get("layer"), value.get("pooling"), value.get("direction"))
-                values["profiles"].append(profiles.get(cell, ""))
+                row = {"language": declaration["language"], **value}
+                covered = profiles.get((row.get("layer"), row.get("pooling"), row.get("direction")), {})
+                row["profiles"] = ";".join(name for name, codes in covered.items() if row["language"] in codes)
+                row["parts"] = _parts(value)
+                for name, column in values.items():
+                    column.append(row.get(name))
     repeat = _repeated(counts)
     arrays = [pa.array(stages[name], _type(kind)).take(repeat) for name, kind in _STAGE_COLUMNS.items()]
     arrays += [pa.array(values[name], _type(kind)) for name, kind in _VALUE_COLUMNS.items()]
-    return pa.table([*arrays, pa.array(values["profiles"], pa.string())], names=list(COLUMNS))
+    return pa.table(arrays, names=list(COLUMNS))
 
 
 def write(table: pa.Table, folder: Path) -> list[Path]:
@@ -212,7 +237,6 @@ def _facts(store: Store, plan: Document, id: str, declaration: Document, record_
         "encoder_content": steps.encoder["content"] + (f" tiny {digest(canonical_json(tiny))[:8]}" if tiny else ""),
         "tokenizer": record["result"]["tokenizer_fingerprint"],
         "task": declaration["task"],
-        "language": declaration["language"],
         "split": declaration["split"],
         "num_layers": record["result"]["num_layers"],
         "collapsed": any(other["result"].get("collapsed", False) for other in trained),
@@ -297,16 +321,55 @@ def _protocol(declaration: Document) -> str:
     return ", ".join(parts)
 
 
-@functools.cache
 def _profiles(
-    task: str, language: str, split: str, num_layers: int, metric: str, trained: str
-) -> dict[tuple[int | None, str | None, str | None], str]:
-    """The names of the profiles, ``;`` between them, by the cell (layer, pooling, direction) they read."""
-    names: dict[tuple[int | None, str | None, str | None], list[str]] = {}
+    task: str, split: str, metric: str, num_layers: int, mixtures: Sequence[Sequence[str]], is_tuned: bool
+) -> dict[benchmarks.Cell, dict[str, tuple[str, ...]]]:
+    """The names of the profiles and the languages that they count, by the cell that they read."""
+    cells: dict[benchmarks.Cell, dict[str, tuple[str, ...]]] = {}
     for profile in benchmarks.PROFILES.values():
-        if (profile.task, profile.split, profile.metric) != (task, split, metric):
-            continue
-        if language in profile.languages and profile.trained_by in (None, trained):
-            layer, _ = benchmarks.layer_for(profile, num_layers)
-            names.setdefault((layer, profile.pooling, profile.direction), []).append(profile.name)
-    return {cell: ";".join(found) for cell, found in names.items()}
+        for protocol in profile.protocols:
+            if (protocol.task, protocol.split, protocol.metric) == (task, split, metric):
+                if (found := fit(protocol, mixtures, is_tuned)) is None:
+                    continue
+                name = profile.name + STAND_IN * bool(found.stand_ins)
+                cells.setdefault(protocol.cell(num_layers)[0], {})[name] = protocol.languages
+    return cells
+
+
+class Fit(NamedTuple):
+    """How a model was trained for a protocol.
+
+    Attributes:
+        num_stages: how many of its last stages are the training that the protocol asks for.
+        stand_ins: slices that it was trained on in place of the whole.
+    """
+
+    num_stages: int
+    stand_ins: tuple[str, ...]
+
+
+def fit(protocol: benchmarks.Protocol, mixtures: Sequence[Sequence[str]], is_tuned: bool) -> Fit | None:
+    """Whether a model was trained right before it was measured on what a protocol asks for, and on nothing else.
+
+    Args:
+        protocol: what is asked for.
+        mixtures: the tasks of its stages, first trained first.
+        is_tuned: whether it is a model of another task, see `tuned`.
+    """
+    wanted = protocol.trained_by
+    if not wanted:
+        return None if is_tuned else Fit(0, ())
+    last = mixtures[-len(wanted) :]
+    if len(last) < len(wanted):
+        return None
+    others = [(whole, name) for whole, names in zip(wanted, last, strict=True) for name in names if name != whole]
+    if any(find(name).slice_of != whole for whole, name in others):
+        return None
+    return Fit(len(wanted), tuple(name for _, name in others))
+
+
+def _parts(value: Document) -> str:
+    """The numbers of a score that have no column of their own, as JSON; nothing for none."""
+    others = [name for name in value if name not in _VALUE_COLUMNS]
+    numbers = {name: value[name] for name in others if isinstance(value[name], int | float)}
+    return canonical_json(numbers) if numbers else ""

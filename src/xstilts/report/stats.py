@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,18 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xstilts.spec import canonical_json
 from xstilts.tasks import benchmarks, find
-from xstilts.tasks.task import Classify, Miniature
+from xstilts.tasks.task import Classify, Miniature, Search
 
-from .rows import Chain, Document, chain, leaves, training
+from .rows import STAND_IN, Chain, Document, chain, leaves, training
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CONFIDENCE = 0.95
-REFERENCE_PROFILE = "xtreme-2020"
-"""The profile whose layer, pooling and direction are read for a retrieval task that no profile covers."""
 
-Where = tuple[int | None, str | None, str | None]  # layer, pooling, direction
+Where = benchmarks.Cell
 
 
 class Summary(NamedTuple):
@@ -114,7 +113,7 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Section:
-    """Numbers that may stand in one table: one task and split, one base model, one way of measuring.
+    """Numbers that may stand in one table: one task and split, one base model, one target training, one measuring.
 
     Attributes:
         key: the columns that are one value in the whole section.
@@ -122,6 +121,8 @@ class Section:
         runs: its models, smallest k first.
         languages: those planned for every one of its models, in the plan's order.
         cells: value by run, place and language.
+        parts: the other numbers of the scores in the same order.
+        profiles: names of the profiles that a cell belongs to, and whether to a slice's stand-in for their training.
         planned: number of models planned, by k, policy, budget, recipe and mlm.
         num_examples: answers scored in all cells together.
         num_ties: those of them that the order of equally near candidates decided.
@@ -134,6 +135,8 @@ class Section:
     runs: tuple[Run, ...]
     languages: tuple[str, ...]
     cells: Mapping[tuple[str, Where], Mapping[str, float]] = field(repr=False)
+    parts: Mapping[tuple[str, Where], Mapping[str, Mapping[str, float]]] = field(repr=False)
+    profiles: Mapping[str, bool]
     planned: Mapping[tuple[Any, ...], int]
     num_examples: int
     num_ties: int
@@ -157,7 +160,17 @@ class Section:
         kind = find(self.key["task"]).kind
         if self.kind == "embed":
             return benchmarks.average({code: 1 / count for code, count in self.num_candidates.items()}, languages)
-        return 1 / len(kind.labels) if isinstance(kind, Classify) else None
+        return 1 / len(kind.labels) if isinstance(kind, Classify) else self.of_data("chance", languages)
+
+    def of_data(self, part: str, languages: Sequence[str]) -> float | None:
+        """The mean of a number that the scores repeat for every model, since it is the data's."""
+        found = {code: parts[part] for cell in self.parts.values() for code, parts in cell.items() if part in parts}
+        return benchmarks.average(found, languages) if languages else None
+
+    @property
+    def layers(self) -> tuple[int | None, ...]:
+        """The layers that some run was measured at."""
+        return tuple(sorted({where[0] for _, where in self.cells}, key=lambda layer: layer or 0))
 
     def scores(self, run: Run, where: Where) -> Mapping[str, float]:
         """A run's value by language at a layer, pooling and direction; empty when not measured there."""
@@ -180,33 +193,34 @@ class Section:
 
 SECTION_KEY = (
     "study", "task", "split", "metric", "metric_version", "encoder_content", "tokenizer", "base", "start",
-    "protocol", "numeric_path",
+    "target", "protocol", "numeric_path",
 )  # fmt: skip
 
 
 def sections(table: pa.Table, plan: Document) -> list[Section]:
     """Group the rows of a study so that nothing is compared that must not be, in the plan's order.
 
-    Two numeric paths, ways of measuring, base models or metric versions are two sections.
+    Two numeric paths, ways of measuring, base models, target training sets or metric versions are two sections.
 
     Raises:
         ValueError: when a cell has two values: two measurements of the same thing, or data of two contents.
     """
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    names = (*SECTION_KEY, *Run.__dataclass_fields__, "encoder", "num_layers", "language", "data_content")
+    names = (*SECTION_KEY, *Run.__dataclass_fields__, "encoder", "num_layers", "data_content")
     wheres = list(zip(*(table[name].to_pylist() for name in ("layer", "pooling", "direction")), strict=True))
     languages, values = table["language"].to_pylist(), table["value"].to_pylist()
     examples, ties = table["num_examples"].to_pylist(), table["num_ties"].to_pylist()
+    parts, profiles = table["parts"].to_pylist(), table["profiles"].to_pylist()
     for start, stop in _stages(table):
         facts = {name: table[name][start].as_py() for name in names}
         key = tuple(facts[name] for name in SECTION_KEY)
-        fresh = {"facts": facts, "runs": {}, "cells": {}, "contents": {}, "sizes": {}, "counts": [0, 0]}
+        fresh = {"facts": facts, "counts": [0, 0], "profiles": set()}
+        fresh |= {name: {} for name in ("runs", "cells", "parts", "contents", "sizes")}
         group = groups.setdefault(key, fresh)
-        group["sizes"][facts["language"]] = examples[start]
-        content = group["contents"].setdefault(facts["language"], facts["data_content"])
+        content = group["contents"].setdefault(languages[start], facts["data_content"])
         if content != facts["data_content"]:
             raise ValueError(
-                f"{facts['task']}/{facts['split']} {facts['language']} was measured on two contents of "
+                f"{facts['task']}/{facts['split']} {languages[start]} was measured on two contents of "
                 f"its data, {content[:12]} and {facts['data_content'][:12]}: they cannot stand in one column"
             )
         group["runs"][facts["model"]] = Run(**{name: facts[name] for name in Run.__dataclass_fields__})
@@ -218,20 +232,25 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
                     f"{facts['model']} at {wheres[at]}: expected one measurement"
                 )
             cell[languages[at]] = values[at]
+            if parts[at]:
+                group["parts"].setdefault((facts["model"], wheres[at]), {})[languages[at]] = json.loads(parts[at])
+            group["profiles"].update(profiles[at].split(";") if profiles[at] else ())
+            group["sizes"][languages[at]] = examples[at]
             group["counts"][0] += examples[at]
             group["counts"][1] += ties[at] or 0
     found = []
     for key, group in groups.items():
         keyed = dict(zip(SECTION_KEY, key, strict=True)) | {"encoder": group["facts"]["encoder"]}
-        common, planned, miniature = _planned(plan, keyed["task"], keyed["split"], keyed["base"])
-        runs = tuple(sorted(group["runs"].values(), key=_order))
-        layers, cells = group["facts"]["num_layers"], group["cells"]
-        rest = (*group["counts"], group["sizes"], miniature)
-        found.append(Section(keyed, layers, runs, common, cells, planned, *rest))
+        common, planned, miniature = _planned(plan, keyed)
+        runs = tuple(sorted(group["runs"].values(), key=order))
+        marks = {name.removesuffix(STAND_IN): name.endswith(STAND_IN) for name in sorted(group["profiles"])}
+        layers, rest = group["facts"]["num_layers"], (*group["counts"], group["sizes"], miniature)
+        found.append(Section(keyed, layers, runs, common, group["cells"], group["parts"], marks, planned, *rest))
     return found
 
 
-def _order(run: Run) -> tuple[Any, ...]:
+def order(run: Run) -> tuple[Any, ...]:
+    """By what runs are sorted: smallest k first, then by what they differ in."""
     values = (getattr(run, name) for name in _ORDER)
     return (*(-1 if value is None else value for value in values), run.model)
 
@@ -247,25 +266,34 @@ def _stages(table: pa.Table) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise([*np.flatnonzero(change).tolist(), table.num_rows])
 
 
-def _planned(
-    plan: Document, task: str, split: str, base: str
-) -> tuple[tuple[str, ...], dict[tuple[Any, ...], int], bool]:
-    """The languages planned for every model on a base, in the plan's order; the models by sort; `Section.miniature`."""
+def _planned(plan: Document, key: Document) -> tuple[tuple[str, ...], dict[tuple[Any, ...], int], bool]:
+    """The languages planned for every model of a section, in order; its models by sort; `Section.miniature`."""
     wanted: dict[str, tuple[Any, dict[str, None]]] = {}
-    miniature = is_miniature(task)
+    miniature = is_miniature(key["task"])
     for _, leaf in leaves(plan):
-        if (leaf["task"], leaf["split"]) != (task, split):
+        if (leaf["task"], leaf["split"]) != (key["task"], key["split"]):
             continue
-        key = canonical_json(leaf["model"])
-        if key not in wanted:
+        model = canonical_json(leaf["model"])
+        if model not in wanted:
             steps = chain(plan, leaf)
-            wanted[key] = (training(steps, task), {})
-            miniature = miniature or (wanted[key][0]["base"] == base and any(map(is_miniature, _read(steps))))
-        wanted[key][1][leaf["language"]] = None
-    models = [(facts, languages) for facts, languages in wanted.values() if facts["base"] == base]
+            wanted[model] = (training(steps, leaf["task"]), {})
+            own = wanted[model][0]["base"] == key["base"]
+            miniature = miniature or (own and any(map(is_miniature, _read(steps))))
+        wanted[model][1].update(dict.fromkeys(languages_of(leaf)))
+    models = [
+        (facts, languages)
+        for facts, languages in wanted.values()
+        if (facts["base"], facts["target"]) == (key["base"], key["target"])
+    ]
     counts = Counter(tuple(facts[name] for name in _SORT) for facts, _ in models)
     common = (code for code in models[0][1] if all(code in languages for _, languages in models))
     return tuple(common), counts, miniature
+
+
+def languages_of(leaf: Document) -> tuple[str, ...]:
+    """The languages that a measurement has scores of: its own, or those of its queries."""
+    kind = find(leaf["task"]).kind
+    return kind.queries if isinstance(kind, Search) else (leaf["language"],)
 
 
 def _read(steps: Chain) -> Iterator[str]:
@@ -281,74 +309,6 @@ def is_miniature(task: str) -> bool:
     """Whether a task, or one that it is a union of, has the rows of the embedded miniature."""
     found = find(task)
     return any(isinstance(source, Miniature) for source in found.sources) or any(map(is_miniature, found.members))
-
-
-@dataclass(frozen=True)
-class View:
-    """Which cell of a measurement a table reads, and the languages it averages.
-
-    Attributes:
-        names: the profiles that read exactly this cell; empty when none covers the task.
-        layer: index of the hidden state, 0 for the embeddings; ``None`` where there are no layers.
-        pooling: how a sentence vector is made of token states.
-        direction: which side asks.
-        languages: the languages averaged: the profile's, as far as the study measured them in every run.
-        official: the languages of the profile's own average.
-        scaled: whether the layer is a published one scaled to another depth.
-    """
-
-    names: tuple[str, ...]
-    layer: int | None
-    pooling: str | None
-    direction: str | None
-    languages: tuple[str, ...]
-    official: tuple[str, ...]
-    scaled: bool
-
-    @property
-    def where(self) -> Where:
-        """Layer, pooling and direction."""
-        return (self.layer, self.pooling, self.direction)
-
-    def at(self, layer: int | None) -> Where:
-        """The same pooling and direction at another layer."""
-        return (layer, self.pooling, self.direction)
-
-
-def views(section: Section) -> list[View]:
-    """The cells to report: one for each different cell of the profiles of the section's task.
-
-    A retrieval task without a profile is read at the cell of `REFERENCE_PROFILE`, over all languages.
-    """
-    task, split, metric = (section.key[name] for name in ("task", "split", "metric"))
-    if find(task).kind.name != "embed":
-        return [View((), None, None, None, section.languages, section.languages, False)]
-    profiles = [p for p in benchmarks.PROFILES.values() if (p.task, p.split, p.metric) == (task, split, metric)]
-    named = bool(profiles)
-    found: dict[tuple[Any, ...], list[str]] = {}
-    for profile in profiles or [benchmarks.profile(REFERENCE_PROFILE)]:
-        layer, scaled = benchmarks.layer_for(profile, section.num_layers)
-        official = profile.languages if named else section.languages
-        key = (layer, profile.pooling, profile.direction, official, named and scaled)
-        found.setdefault(key, []).append(profile.name)
-    return [
-        View(
-            tuple(names) if named else (),
-            layer,
-            pooling,
-            direction,
-            tuple(code for code in official if code in section.languages),
-            official,
-            scaled,
-        )
-        for (layer, pooling, direction, official, scaled), names in found.items()
-    ]
-
-
-def selected_layers(num_layers: int, *extra: int) -> list[int]:
-    """The layers at 25, 50 and 75 % of the depth (halves upwards), the last one, and ``extra``."""
-    quarters = {max(1, (2 * part * num_layers + 4) // 8) for part in (1, 2, 3, 4)}
-    return sorted(quarters | set(extra))
 
 
 @dataclass(frozen=True)

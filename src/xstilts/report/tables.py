@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from xstilts.tasks import average
 from xstilts.tasks.languages import language
 
 from .blocks import Cell, Number, Table
-from .stats import Run, Section, Series, Summary, View, Where, change, selected_layers, summarise, values_at, wilson
+from .stats import Run, Section, Series, Summary, Where, change, summarise, values_at, wilson
+from .views import View, selected_layers
 
 MISSING = "–"
 MAX_COLUMNS = 8
@@ -59,13 +61,44 @@ def by_k(section: Section, series: Series, view: View) -> Table:
     return Table(caption, tuple(header), tuple(lines))
 
 
+PARTS = (
+    "f1", "exact_match", "f1_seqeval-0.0.12", "f1_seqeval-1.2.2", "precision", "recall", "token_accuracy", "dev_f1",
+    "mono", "cross", "same_language_first",
+)  # fmt: skip
+"""The numbers of a score that are printed beside its value; others are the data's own, or no shares."""
+
+
+def by_part(section: Section, series: Series, view: View) -> Table | None:
+    """The parts of the score against k at a view's cell: means over runs of the mean over the view's languages.
+
+    ``None`` where the score has no part, and without the parts that are the value itself.
+    """
+    places = [(section.parts.get((run.model, view.where), {}), section.scores(run, view.where)) for run in series.runs]
+    cells = [(parts, values.get(code)) for found, values in places for code, parts in found.items()]
+    names = [name for name in PARTS if any(name in parts and parts[name] != value for parts, value in cells)]
+    if not names or not view.languages:
+        return None
+    lines: list[tuple[Cell, ...]] = []
+    for k, runs in series.by_k().items():
+        line: list[Cell] = [str(k), _mean(section, runs, view.where, view.languages)]
+        for name in names:
+            found = (section.parts.get((run.model, view.where), {}) for run in runs)
+            numbers = [{code: parts[name] for code, parts in one.items() if name in parts} for one in found]
+            means = [mean for one in numbers if (mean := average(one, view.languages)) is not None]
+            line.append(percent(summarise(means).mean))
+        lines.append(tuple(line))
+    return Table("Parts of the score against k: means over runs", ("k", "mean", *names), tuple(lines))
+
+
 def by_run(section: Section, series: Series, view: View) -> Table:
     """One line a run: its average at 25, 50 and 75 % of the depth, the last layer and the view's layer.
 
     The last columns are the difference to k = 0 at the view's layer and, where a run has every language of a
     profile of which the study's runs have but a part, the profile's own average.
     """
-    layers = selected_layers(section.num_layers, view.layer) if view.layer is not None else [None]
+    layers: list[int | None] = [view.layer]
+    if view.layer is not None:
+        layers = [n for n in selected_layers(section.num_layers, view.layer) if n in {view.layer, *section.layers}]
     header = ["tasks", "k", "seed", *(_layer_name(section, view, layer) for layer in layers), "Δ to k = 0"]
     whole = view.official != view.languages and any(
         section.mean(run, view.where, view.official) is not None for run in series.runs
@@ -96,7 +129,7 @@ def by_layer(section: Section, series: Series, view: View) -> Table:
             _layer_name(section, view, layer, ""),
             *(_mean(section, runs, view.at(layer), view.languages) for _, runs in columns),
         )
-        for layer in range(section.num_layers + 1)
+        for layer in section.layers
     ]
     return Table("Every layer", ("layer", *(name for name, _ in columns)), tuple(lines))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xstilts.spec import one_of
 
-from .benchmarks import BENCHMARKS, PROFILES, Profile, average, layer_for, profile
+from .benchmarks import BENCHMARKS, PROFILE_OF, PROFILES, Profile, Protocol, average, layer_for, metrics_of, profile
 from .choice import CHOICE_TASKS
 from .languages import LANGUAGES, Language, langs, language
 from .made import MADE_TASKS
@@ -44,6 +44,7 @@ __all__ = [
     "BENCHMARKS",
     "LANGUAGES",
     "PROFILES",
+    "PROFILE_OF",
     "XTREME_LANGUAGES",
     "XTREME_R_LANGUAGES",
     "Bitext",
@@ -63,6 +64,7 @@ __all__ = [
     "Pair",
     "Passage",
     "Profile",
+    "Protocol",
     "Search",
     "Span",
     "Splits",
@@ -81,6 +83,7 @@ __all__ = [
     "langs",
     "language",
     "layer_for",
+    "metrics_of",
     "names",
     "profile",
     "register",
