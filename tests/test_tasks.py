@@ -12,7 +12,7 @@ import pytest
 
 from small import canonical_row
 from xstilts import metrics, tasks
-from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Protocol, Search, Splits, Task, readers
+from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Protocol, Splits, Task, readers
 from xstilts.tasks.readers import Row
 from xstilts.tasks.task import Choices, Choose, Embed, Passage, Search, Span, Tag, Text, Tokens, example_problem
 

@@ -145,15 +145,15 @@ BUCC_STANDIN = Task(
     "premises for dev and test",
 )
 
-_LAREQA_LANGUAGES = langs("ar de el en es hi ru th tr vi zh")
+LAREQA_LANGUAGES = langs("ar de el en es hi ru th tr vi zh")
 
 LAREQA = Task(
     name="lareqa",
-    kind=Search(_LAREQA_LANGUAGES),
+    kind=Search(LAREQA_LANGUAGES),
     example=_entry,
     languages=("mul",),
     splits=Splits(test="test"),
-    source=Files(tuple(f"xquad_r/{code}.json" for code in _LAREQA_LANGUAGES), readers.lareqa, readers.ENTRY_COLUMNS),
+    source=Files(tuple(f"xquad_r/{code}.json" for code in LAREQA_LANGUAGES), readers.lareqa, readers.ENTRY_COLUMNS),
     rows={"test": {"mul": 11 * 1_190 + 13_014}},
     metric="map",
     licence="CC BY-SA 4.0",
@@ -203,12 +203,12 @@ LAREQA_TRAIN_SUBSET = _lareqa_train(
     note="of the questions of squad-v1@subset; sentences by a rule of our own",
 )
 
-_MEWSLI_LANGUAGES = langs("ar de en es fa ja pl ro ta tr uk")
+MEWSLI_X_LANGUAGES = langs("ar de en es fa ja pl ro ta tr uk")
 _NUM_ENTITIES = 1_003_893
 
 MEWSLI_X = Task(
     name="mewsli-x",
-    kind=Search(_MEWSLI_LANGUAGES),
+    kind=Search(MEWSLI_X_LANGUAGES),
     example=_entry,
     languages=("mul",),
     splits=Splits(dev="dev", test="test"),
