@@ -40,7 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "progress": {"run", "study", "stage"},
     "report": {"scoring", "store", "study", "stage", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
-    "exchange": {"metrics", "tasks", "spec"},
+    "exchange": {"scoring", "metrics", "tasks", "spec"},
     "submission": {"exchange", "metrics", "tasks", "spec"},
     "score_command": {"exchange", "submission", "scoring", "store", "ending", "options", "spec"},
     "manifest": {"spec"},

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
+from small import Given
 from xstilts import exchange, scoring, submission, tasks
+from xstilts.engine.retrieval import mining
 from xstilts.exchange import file_of, read_predictions, write_predictions
 from xstilts.metrics import classification, qa, spans
 from xstilts.submission import render, score
@@ -456,6 +459,41 @@ def test_real_retrieval_is_written_in_the_order_of_the_english_texts(data_dir: P
     values = scoring.score(table, "embed", "accuracy")["values"]
     (expected,) = [v for v in values if (v["layer"], v["pooling"], v["direction"]) == (1, "mean", "en->xx")]
     assert found["value"] == expected["value"] > 0
+
+
+def test_mined_pairs_are_written_by_the_threshold_of_dev(tmp_path: Path) -> None:
+    """Sentences of one id each but the first two, which are equal; a wrong pair is far below dev's right ones."""
+    data = tmp_path / "data/bucc2018/de-en"
+    for split, words in (("sample", ["a", "b", "c"]), ("training", ["d", "d", "e", "f"])):
+        for side, texts in (("de", words), ("en", [*words[:-1], "x"])):
+            lines = [f"{side}-{n}\t{side} {word}\n" for n, word in enumerate(texts)]
+            put(data / f"de-en.{split}.{side}", "".join(lines))
+        put(data / f"de-en.{split}.gold", "".join(f"de-{n}\ten-{n}\n" for n in range(len(words) - 1)))
+    task = tasks.find("bucc")
+    parts: list[tuple[str, list[Any]]] = [
+        (split, tasks.examples(task, split, "de", tmp_path / "data")) for split in ("dev", "test")
+    ]
+    vectors = {letter: torch.eye(8)[n] + 0.1 for n, letter in enumerate("abcdefx")}
+    every = torch.stack([vectors[entry.text[-1]] for _, entries in parts for entry in entries])
+    table = mining(Given(every, "mean"), parts, 8)
+    table = table.set_column(table.column_names.index("layer"), "layer", pa.array([1] * len(table), pa.int16()))
+    path = write_predictions(table, "bucc", "de", tmp_path / "p", split="test", data_dir=tmp_path / "data")
+    assert path.relative_to(tmp_path / "p").as_posix() == "bucc2018/test-de.tsv"
+    assert path.read_text() == "de-2\ten-2\n"
+    found = score(tmp_path / "p", tmp_path / "data")["tasks"]["bucc"]["languages"]["de"]
+    (expected,) = scoring.score(table, "mine", "f1")["values"]
+    assert {name: found[name] for name in ("value", "precision", "recall")} == {
+        name: expected[name] for name in ("value", "precision", "recall")
+    }
+    with pytest.raises(ValueError, match="expected layer 1, mean, which was not measured"):
+        write_predictions(
+            table.set_column(table.column_names.index("pooling"), "pooling", pa.array(["cls"] * len(table))),
+            "bucc",
+            "de",
+            tmp_path / "q",
+            split="test",
+            data_dir=tmp_path / "data",
+        )
 
 
 def test_tydiqa_is_written_as_xtremes_test(small: Path, tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .metrics.mining import extract
 from .metrics.retrieval import Neighbours, nearest
+from .scoring import mining_sides
 from .spec import near, one_of
-from .tasks import Choose, Classify, Embed, Files, Kind, Span, Tag, Task, examples, find, layer_for
+from .tasks import Choose, Classify, Embed, Entry, Files, Kind, Mine, Span, Tag, Task, examples, find, layer_for
 from .tasks import profile as find_profile
 from .tasks.readers import jsonl, lines
 from .tasks.readers.text import text_lines
@@ -31,7 +33,7 @@ from .tasks.readers.text import text_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TASKS = ("xnli", "paws-x", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba")
+TASKS = ("xnli", "paws-x", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "bucc")
 """The declared tasks that the layout has files for."""
 
 _FOLDERS = {"paws-x": "pawsx", "bucc": "bucc2018", "mewsli-x": "mewslix"}
@@ -40,6 +42,7 @@ _RELEASED_AS = {("tydiqa", "test"): "dev"}
 _COLUMNS = {
     "span": ("id", "prediction"),
     "embed": ("layer", "pooling", "direction", "query", "neighbours", "similarities"),
+    "mine": ("split", "layer", "pooling", "direction", "query", "num_ids", "golds", "neighbours", "similarities"),
 }
 _ORDER_MARGIN = 0.1
 
@@ -287,7 +290,10 @@ def write_predictions(
     if missing := [name for name in _COLUMNS.get(kind.name, ("prediction",)) if name not in predictions.column_names]:
         got = ", ".join(predictions.column_names)
         raise ValueError(f"predictions of {task} lack {', '.join(missing)}: got the columns {got}")
-    if isinstance(kind, Embed):
+    if isinstance(kind, Mine):
+        entries: list[Any] = examples(declared, split, language, data_dir)
+        text = "".join(f"{source}\t{target}\n" for source, target in _mined(predictions, task, profile, entries))
+    elif isinstance(kind, Embed):
         english = [row.second for row in examples(declared, split, language, data_dir)]  # type: ignore[union-attr]
         found = _cell(predictions, task, profile, len(english))
         text = "".join(f"{found[row]}\n" for row in _by_text(english))
@@ -309,6 +315,25 @@ def write_predictions(
     with path.open("x", encoding="utf-8", newline="\n") as file:
         file.write(text)
     return path
+
+
+def _mined(predictions: pa.Table, task: str, profile: str, entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """The pairs of ids that reach the threshold in a profile's layer and pooling, best first."""
+    wanted, cells = find_profile(profile).protocol(task), list(mining_sides(predictions))
+    layer, _ = layer_for(wanted, max(cell[0] for cell in cells))
+    at = next((cell for cell in cells if cell[:2] == (layer, wanted.pooling)), None)
+    if at is None:
+        raise ValueError(f"profile {profile!r}: expected layer {layer}, {wanted.pooling}, which was not measured")
+    pairs, threshold, _ = extract(*at[2:])
+    ids: list[list[str]] = []
+    for queries in (True, False):
+        first: dict[str, str] = {}
+        for entry in entries:
+            if entry.is_query == queries:
+                first.setdefault(entry.text, entry.id)
+        ids.append(list(first.values()))
+    found = zip(pairs.sources.tolist(), pairs.targets.tolist(), pairs.scores.tolist(), strict=True)
+    return [(ids[0][source], ids[1][target]) for source, target, score in found if score >= threshold]
 
 
 def _cell(predictions: pa.Table, task: str, profile: str, num_rows: int) -> list[int]:

@@ -174,6 +174,18 @@ def _embed_margin(predictions: pa.Table, function: Callable[..., metrics.retriev
 
 def _mine(predictions: pa.Table, function: Callable[..., metrics.mining.Mined]) -> Iterator[Document]:
     """One value for each layer and pooling, from both directions and both splits."""
+    for layer, pooling, dev, test in mining_sides(predictions):
+        yield {"layer": layer, "pooling": pooling, "direction": "both", **_said(function(dev, test))}
+
+
+def mining_sides(
+    predictions: pa.Table,
+) -> Iterator[tuple[int, str, metrics.mining.Sides, metrics.mining.Sides]]:
+    """The searches of a mining measurement: layer, pooling, and both sides of dev and of test.
+
+    Raises:
+        ValueError: for a layer and pooling without both splits in both directions.
+    """
     golds, num_ids = predictions["golds"], predictions["num_ids"].to_numpy()
     places: dict[tuple[Any, ...], dict[tuple[str, str], Any]] = {}
     for cell in _cells(predictions, "layer", "pooling", "split", "direction", same=False):
@@ -193,7 +205,7 @@ def _mine(predictions: pa.Table, function: Callable[..., metrics.mining.Mined]) 
             ]
             forward, backward = (_neighbours(predictions, side) for side in (there, back))
             sides.append(metrics.mining.Sides(forward, backward, pairs, num_ids[there], num_ids[back]))
-        yield {"layer": layer, "pooling": pooling, "direction": "both", **_said(function(*sides))}
+        yield layer, pooling, *sides
 
 
 def _search(predictions: pa.Table, function: Callable[..., metrics.retrieval.Ranking]) -> Iterator[Document]:

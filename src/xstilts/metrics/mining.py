@@ -227,18 +227,23 @@ def pair_f1(pairs: Pairs, gold: Collection[tuple[int, int]], threshold: float) -
     return PairF1(*f1_of(num_correct, num_extracted, num_gold), num_gold, num_extracted, num_correct)
 
 
-def mining_f1(dev: Sides, test: Sides, *, margin: str = "ratio", retrieval: str = "max", k: int = 4) -> Mined:
-    """Score mining as XTREME scores BUCC: pairs by `mine`, a threshold from dev, F1 on test.
+def extract(
+    dev: Sides, test: Sides, *, margin: str = "ratio", retrieval: str = "max", k: int = 4
+) -> tuple[Pairs, float, float]:
+    """Mine pairs of test, and choose on dev the score from which on they are extracted.
 
     As ``run_bucc2018.sh`` (ratio margin, 4 neighbours, ``max``, threshold of the best F1 on dev). Pairs of a text that
     several sentences have are dropped before the threshold is chosen, as ``bucc_eval`` does.
 
     Args:
         dev: the split that the threshold is chosen on.
-        test: the split that is scored.
+        test: the split whose pairs are wanted.
         margin: as in `mine`.
         retrieval: as in `mine`.
         k: as in `mine`.
+
+    Returns:
+        The pairs of test, the threshold, and F1 on dev with it.
 
     Raises:
         ValueError: as `mine` and `best_threshold`.
@@ -251,7 +256,24 @@ def mining_f1(dev: Sides, test: Sides, *, margin: str = "ratio", retrieval: str 
         alone = (np.asarray(side.source_ids)[pairs.sources] == 1) & (np.asarray(side.target_ids)[pairs.targets] == 1)
         found.append(Pairs(*(column[alone] for column in pairs)))
     threshold = best_threshold(found[0], dev.gold)
-    return Mined(*pair_f1(found[1], test.gold, threshold), threshold, pair_f1(found[0], dev.gold, threshold).f1)
+    return found[1], threshold, pair_f1(found[0], dev.gold, threshold).f1
+
+
+def mining_f1(dev: Sides, test: Sides, *, margin: str = "ratio", retrieval: str = "max", k: int = 4) -> Mined:
+    """Score mining as XTREME scores BUCC: F1 on test of the pairs that `extract` finds.
+
+    Args:
+        dev: as in `extract`.
+        test: as in `extract`.
+        margin: as in `mine`.
+        retrieval: as in `mine`.
+        k: as in `mine`.
+
+    Raises:
+        ValueError: as `extract`.
+    """
+    pairs, threshold, dev_f1 = extract(dev, test, margin=margin, retrieval=retrieval, k=k)
+    return Mined(*pair_f1(pairs, test.gold, threshold), threshold, dev_f1)
 
 
 def margin_accuracy(forward: Neighbours, backward: Neighbours, gold: ArrayLike, *, margin: str, k: int = 4) -> Accuracy:
