@@ -28,7 +28,7 @@ from conftest import REPOSITORY
 from program import OWN_VARIABLES, PROGRAM, Call, Ended, content, environment, process, refused
 from xstilts import cli, named, tasks
 from xstilts.store import Store
-from xstilts.studies import STUDIES
+from xstilts.studies import STUDIES, recipes
 
 NOTE = "all data is the embedded miniature: the numbers show the method, not languages"
 STUDY = (
@@ -597,6 +597,18 @@ def test_every_built_in_study_is_listed_and_says_what_its_parameters_are(call: C
         assert named.parse(function, one["name"], defaults) == {
             word.partition("=")[0]: declared[word.partition("=")[0]] for word in defaults
         }
+
+
+def test_the_study_of_benchmarks_says_its_recipes_and_refuses_what_is_not_declared(call: Call) -> None:
+    told = " ".join(call("studies", "xstilts2020").out.split())
+    assert "udpos, panx: 10 epochs, batch 32, 256 tokens, rate 1e-05" in told
+    assert all(departure in told for departure in recipes.DEPARTURES)
+    assert "Recipes." not in call("studies", "scaling").out
+    refused(call("plan", "xstilts2020"), "ccg is not declared", "tasks=anli+,mnli,", "miniature=true")
+    lacking = call(
+        "plan", "xstilts2020", "tasks=mnli", "targets=xquad", "languages=de", "encoder=tiny", "mlm_examples=0"
+    )
+    refused(lacking, "mnli/train.jsonl", "squad_v1/train-v1.1.json", "--data DIR")
 
 
 # -- JSON and silence ---------------------------------------------------------------------------------------

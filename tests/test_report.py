@@ -23,12 +23,14 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from test_tasks import toy
 from xstilts import report
+from xstilts import tasks as declared
 from xstilts.report import blocks, plots, rows, stats, tables, views
 from xstilts.stage import STILTS, Budget, Data, Encoder, Evaluate, Mixture, Stage, Train, Views
 from xstilts.store import Store
 from xstilts.study import Plan, label
-from xstilts.tasks import benchmarks, find
+from xstilts.tasks import Embed, Search, benchmarks, find
 
 ENCODER = Encoder("offline", content="content")
 LANGUAGES = ("de", "fr", "sw")
@@ -208,6 +210,47 @@ def test_the_parts_of_a_chain(tmp_path: Path) -> None:
     assert [scored[n] for n in names] == [1, "snli@sample", "", 1, ENCODER.id, ""]
     assert (scored["target"], scored["target_seed"], scored["layer"]) == ("mnli", 5, None)
     assert len({(s.key["base"], s.key["task"]) for s in sections_of(store)}) == len(sections_of(store)) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "stages", "k", "tasks", "target"),
+    [
+        ("xcopa", ["socialiqa", "copa"], 0, "", "socialiqa>copa"),
+        ("xcopa", ["mnli", "socialiqa", "copa"], 1, "mnli", "socialiqa>copa"),
+        ("xcopa", ["socialiqa", "socialiqa", "copa"], 1, "socialiqa", "socialiqa>copa"),
+        ("xcopa", ["mnli", "copa"], 1, "mnli", "copa"),
+        ("xcopa", ["copa", "socialiqa"], 2, "copa>socialiqa", ""),
+        ("xcopa", ["socialiqa", "mnli"], 2, "socialiqa>mnli", ""),
+        ("xcopa", ["text@leipzig", "socialiqa", "copa"], 0, "", "socialiqa>copa"),
+        ("xquad", ["mnli", "squad-v1@subset"], 1, "mnli", "squad-v1@subset"),
+        ("xquad", ["squad-v1", "squad-v1"], 1, "squad-v1", "squad-v1"),
+        ("paws-x@dev-half", ["mnli", "paws-x"], 1, "mnli", "paws-x"),
+        ("mnli", ["snli", "mnli"], 1, "snli", "mnli"),
+        ("mnli", ["mnli+snli"], 2, "mnli+snli", ""),
+        ("tatoeba", ["mnli", "squad-v1"], 2, "mnli>squad-v1", ""),
+        ("pool", ["mnli", "duals"], 1, "mnli", "duals"),
+        ("pool", ["duals", "mnli"], 2, "duals>mnli", ""),
+    ],
+)
+def test_a_target_s_own_trainings_are_no_intermediate_ones(
+    monkeypatch: pytest.MonkeyPatch, task: str, stages: list[str], k: int, tasks: str, target: str
+) -> None:
+    monkeypatch.setattr(declared, "_known", dict(declared._known))
+    pool: dict[str, Any] = {"kind": Search(("de",)), "languages": ("mul",), "trained_by": "duals", "metric": "map"}
+    declared.register(toy(name="duals", kind=Embed()), toy(name="pool", **pool))
+    trains = tuple(
+        (f"id{at}", {"mixture": {"tasks": names.split("+"), "policy": "uniform"}, "recipe": {}, "seed": at})
+        for at, names in enumerate(stages)
+    )
+    for _, train in trains:
+        train |= {"budget": {"amount": 2.0, "unit": "epochs"}}
+        train["mixture"] |= {"cap": 1, "temperature": 1.0, "weights": (), "sizes": "official"}
+    found = rows.training(rows.Chain({"kind": "encoder"}, trains), task)
+    assert (found["k"], found["tasks"], found["target"]) == (k, tasks, target)
+    assert found["target_seed"] == (len(stages) - 1 if target else None)
+    num_targets = target.count(">") + bool(target)
+    assert found["policy"].count("uniform") == len(stages) - num_targets - (stages[0] == "text@leipzig")
+    assert rows.training(rows.Chain({"kind": "encoder"}, trains))["target"] == ""
 
 
 def test_parquet_and_csv_hold_the_same_rows(stored: Store, tmp_path: Path) -> None:

@@ -12,11 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from test_tasks import toy
+from xstilts import tasks
 from xstilts.spec import canonical_json
-from xstilts.stage import STILTS, Encoder, Evaluate, Mixture, Train, root
+from xstilts.stage import POOLINGS, STILTS, Encoder, Evaluate, Mixture, Train, Views, root
 from xstilts.studies import STUDIES
-from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, MINIATURE_TINY, demo, scaling, subsets
+from xstilts.studies.parts import MINIATURE_TINY
+from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, demo, scaling, subsets
 from xstilts.study import Sources, make_plan
+from xstilts.tasks import Embed, Search, Splits
 
 NAMES = tuple("abcdefgh")
 THREE = ("mnli", "qqp", "snli")
@@ -283,8 +287,69 @@ def test_the_targets_follow_the_tasks(tasks: tuple[str, ...], targets: set[str])
     assert {leaf.task for leaf in leaves(tasks=tasks, k=(1,))} == targets
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_the_built_in_studies_can_be_planned_as_they_are(name: str, tmp_path: Path) -> None:
+def test_stand_ins_take_the_place_of_tasks_and_targets_and_leave_the_subsets_as_they_are() -> None:
+    whole: dict[str, Any] = {"tasks": ("qqp", "mnli", "snli"), "design": "random", "num_subsets": 2, "k": (0, 1, 2)}
+    slices = ("mnli@sample", "snli@sample", "paws-x@dev-half")
+    targets = ("xnli", "paws-x")
+
+    def trained(**parameters: Any) -> list[tuple[str, list[tuple[str, ...]]]]:
+        found = []
+        for leaf in leaves(encoder="owner/name", targets=targets, languages=("de",), **whole, **parameters):
+            model, names = leaf.model, []
+            while isinstance(model, Train):
+                names.insert(0, model.mixture.tasks)
+                model = model.start
+            found.append((leaf.task, names))
+        return found
+
+    instead = {"mnli": "mnli@sample", "snli": "snli@sample", "paws-x": "paws-x-en@dev-half"}
+    expected = [
+        ("paws-x@dev-half" if task == "paws-x" else task, [tuple(instead.get(n, n) for n in names) for names in chain])
+        for task, chain in trained()
+    ]
+    assert trained(stand_ins=slices) == expected
+    with pytest.raises(
+        ValueError, match=r"'squad-v1@subset' is a slice of 'squad-v1', which this study nowhere trains"
+    ):
+        trained(stand_ins=("squad-v1@subset",))
+
+
+def test_a_target_may_name_its_split_and_be_trained_for_twice() -> None:
+    found = leaves(encoder="owner/name", tasks=THREE, k=(0,), targets=("panx/dev", "xcopa"), languages=("sw",))
+    assert [(leaf.task, leaf.split) for leaf in found] == [("panx", "dev"), ("xcopa", "test")]
+    second = found[1].model
+    assert isinstance(second, Train)
+    assert isinstance(second.start, Train)
+    assert (second.start.mixture.tasks, second.mixture.tasks) == (("socialiqa",), ("copa",))
+    assert second.start.budget == second.budget
+    with pytest.raises(ValueError, match=r"unknown split of the target 'panx' 'deb': .*did you mean 'dev'"):
+        leaves(targets=("panx/deb",))
+
+
+def test_a_search_in_one_pool_keeps_its_language_twenty_neighbours_and_the_last_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "_known", dict(tasks._known))
+    fields: dict[str, Any] = {"languages": ("mul",), "rows": {}, "metric": "map", "splits": Splits(test="test")}
+    tasks.register(
+        toy(name="pool-train", kind=Embed()), toy(name="pool-train@half", kind=Embed(), slice_of="pool-train")
+    )
+    tasks.register(toy(name="pool", kind=Search(("de", "fr")), trained_by="pool-train", **fields))
+    common: dict[str, Any] = {"encoder": "owner/name", "k": (0,), "tasks": THREE, "targets": ("pool", "tatoeba")}
+    pool, *rest = leaves(**common, languages=("de",), poolings=("cls",))
+    assert (pool.task, pool.language) == ("pool", "mul")
+    assert pool.views == Views(("cls",), num_neighbours=20, layers=(-1,))
+    assert [(leaf.language, leaf.views) for leaf in rest] == [("de", Views(("cls",)))]
+    assert leaves(**common, layers=(2, 4))[0].views == Views(num_neighbours=20, layers=(2, 4))
+    frozen, dual, _ = leaves(**common, languages=("de",), train_retrieval=True, stand_ins=("pool-train@half",))
+    assert frozen.model == Encoder("owner/name")
+    assert isinstance(dual.model, Train)
+    assert dual.model.mixture.tasks == ("pool-train@half",)
+    assert dual.views == Views((*POOLINGS, "pooler"), num_neighbours=20, layers=(-1,))
+
+
+@pytest.mark.parametrize("name", ["scaling", "demo"])
+def test_the_studies_of_the_miniature_can_be_planned_as_they_are(name: str, tmp_path: Path) -> None:
     plan = make_plan(name, STUDIES[name](), Sources(None, tmp_path))
     assert canonical_json(plan.document())
     kinds = Counter(stage.kind for stage in plan.stages.values())

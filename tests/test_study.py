@@ -33,7 +33,7 @@ from xstilts.stage import (
     head_task,
 )
 from xstilts.study import Plan, Sources, explain, label, make_plan
-from xstilts.tasks import Classify, Files, Splits, Task, readers
+from xstilts.tasks import Classify, Embed, Entry, Files, Mine, Search, Splits, Task, readers
 
 ENCODER = Encoder("made-up", content="0123")
 NLI = Train(ENCODER, Mixture(("mini-nli",)), Budget(10))
@@ -174,6 +174,10 @@ def test_a_study_without_stages_is_refused(sources: Sources, leaves: Iterable[An
         (lambda: bitext(train("mini-bitext")), "mini-bitext is a retrieval task: it is measured, not trained on"),
         (lambda: bitext(train("tatoeba")), "tatoeba is a retrieval task: it is measured, not trained on"),
         (lambda: bitext(NLI, views=None), "a measurement of mini-bitext needs views"),
+        (
+            lambda: bitext(NLI, views=Views(("mean", "pooler/lir"))),
+            r"no dual encoder for mini-bitext in the model made-up \+ mini-nli .*: the pooling 'pooler' needs",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_near_names(sources: Sources, leaf: Any, message: str) -> None:
@@ -275,6 +279,83 @@ def test_a_measurement_without_a_head_is_refused(sources: Sources) -> None:
     for model in without:
         (message,) = refusal(sources, Evaluate(model, "xnli", "de", "dev"))
         assert message == f"no head for xnli in the model {label(model)}: train on mnli or xnli"
+
+
+# ------------------------------------------------------------ dual encoders, mining, search
+
+
+@pytest.fixture
+def searched(registry: None, sources: Sources) -> Sources:
+    """Training tasks of dual encoders, a search in one pool that one of them trains, and a mining task."""
+    entry: dict[str, Any] = {"example": lambda row: Entry(row["first"], "1", True, "en"), "rows": {}}
+    entry |= {"splits": Splits(train="train", dev="dev", test="test"), "metric": "f1"}
+    tasks.register(
+        toy(name="duals", kind=Embed()),
+        toy(name="duals@half", kind=Embed(), slice_of="duals"),
+        toy(name="strange", kind=Embed()),
+        toy(
+            name="pool", kind=Search(("de", "en")), languages=("mul",), trained_by="duals", **entry | {"metric": "map"}
+        ),
+        toy(name="mine", kind=Mine(), languages=("de",), **entry),
+    )
+    for name in ("train", "dev", "test"):
+        write(sources.data_dir or Path(), f"toy/{name}.tsv", name)
+    return sources
+
+
+FAR = Views(("mean",), num_neighbours=20)
+POOLER = Views(("mean", "pooler"), num_neighbours=20)
+
+
+def test_a_dual_encoder_is_trained_and_its_head_measures_what_it_trains_alone(searched: Sources) -> None:
+    def heads(model: Encoder | Train) -> dict[str, str | None]:
+        leaves = [Evaluate(model, "pool", "mul", views=FAR), Evaluate(model, "mine", "de", views=FAR), bitext(model)]
+        found = plan(searched, *leaves).stages.values()
+        return {stage.task: stage.head for stage in found if isinstance(stage, Evaluate)}
+
+    none = {"pool": None, "mine": None, "mini-bitext": None}
+    assert heads(train("duals")) == none | {"pool": "duals"}
+    assert heads(train("duals@half", start=NLI)) == none | {"pool": "duals@half"}
+    assert heads(train("strange")) == heads(train("mini-nli", start=train("duals"))) == heads(ENCODER) == none
+
+
+def test_the_vector_of_a_head_needs_a_dual_encoder_that_makes_it(searched: Sources) -> None:
+    assert plan(searched, Evaluate(train("duals@half"), "pool", "mul", views=POOLER))
+    pooled = train("duals", recipe=Recipe(dual_pooling="cls"))
+    assert plan(searched, Evaluate(pooled, "pool", "mul", views=FAR))
+    for model in (pooled, ENCODER, NLI, train("strange"), train("mini-nli", start=train("duals"))):
+        (message,) = refusal(searched, Evaluate(model, "pool", "mul", views=POOLER))
+        assert message == (
+            f"no dual encoder for pool in the model {label(model)}: the pooling 'pooler' needs a last training on "
+            "duals with dual_pooling 'pooler'"
+        )
+
+
+def test_a_search_keeps_as_many_neighbours_as_its_metric_looks_at(searched: Sources) -> None:
+    few = Views(("mean",), num_neighbours=19)
+    (message,) = refusal(searched, Evaluate(ENCODER, "pool", "mul", views=few))
+    assert message == "a measurement of pool looks 20 candidates far: expected at least 20 neighbours, got 19"
+    assert plan(searched, Evaluate(ENCODER, "mine", "de", views=few))
+
+
+def test_a_mining_measurement_reads_dev_before_test(searched: Sources) -> None:
+    (stage,) = plan(searched, Evaluate(ENCODER, "mine", "de", views=FAR)).stages.values()
+    assert isinstance(stage, Evaluate)
+    assert [(data.split, data.language) for data in stage.data] == [("dev", "de"), ("test", "de")]
+    assert len({data.content for data in stage.data}) == 2
+    (message,) = refusal(searched, Evaluate(ENCODER, "mine", "de", "dev", views=FAR))
+    assert message == "a measurement of mine chooses its threshold on dev and scores test: expected the split test"
+    (searched.data_dir or Path()).joinpath("toy/dev.tsv").unlink()
+    fresh = Sources(searched.data_dir, searched.cache_dir)
+    (message,) = refusal(fresh, Evaluate(ENCODER, "mine", "de", views=FAR))
+    assert "toy/dev.tsv" in message
+
+
+@pytest.mark.parametrize("name", ["pool", "mine"])
+def test_mining_and_search_are_not_trained_on_and_need_views(searched: Sources, name: str) -> None:
+    assert refusal(searched, train(name)) == [f"{name} is a retrieval task: it is measured, not trained on"]
+    (message,) = refusal(searched, Evaluate(ENCODER, name, {"pool": "mul", "mine": "de"}[name]))
+    assert message == f"a measurement of {name} needs views (poolings, number of neighbours)"
 
 
 # ------------------------------------------------------------ leaks

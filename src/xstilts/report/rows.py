@@ -66,13 +66,13 @@ the one at k = 0. ``k`` is the number of different intermediate tasks that are n
 ``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
 they were mixed with. ``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without
 any: no choice that they stand for reaches such a cell. ``target`` and ``target_seed`` are those of the scored
-task's own training, where the chain ends with it. ``recipe`` is a digest of how the intermediate and target
-stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the chain stayed at the
-majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the measurement,
-``train_numeric_path`` that of the chain. ``language`` is that of the queries where one
-measurement asks in several. ``value`` is an unrounded fraction, ``parts`` are the other numbers of its score as JSON.
-``profiles`` names the protocol profiles that this row is a cell of, with ``(stand-in)`` where the model was trained on
-a slice of the training set that the profile asks for.
+task's own trainings, ``>`` between them, where the chain ends with them. ``recipe`` is a digest of how the
+intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
+chain stayed at the majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the
+measurement, ``train_numeric_path`` that of the chain. ``language`` is that of the queries where one measurement asks
+in several. ``value`` is an unrounded fraction, ``parts`` are the other numbers of its score as JSON. ``profiles``
+names the protocol profiles that this row is a cell of, with ``(stand-in)`` where the model was trained on a slice of
+the training set that the profile asks for.
 """
 
 
@@ -248,15 +248,14 @@ def _facts(store: Store, plan: Document, id: str, declaration: Document, record_
 
 
 def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
-    """Split a chain into what it starts from, its intermediate stages and, with a scored task, that task's training."""
+    """Split a chain into what it starts from, its intermediate stages and, with a scored task, its own trainings."""
     ids = [steps.encoder_id, *(id for id, _ in steps.trains)]
     trains = [declaration for _, declaration in steps.trains]
     begin = 0
     while begin < len(trains) and all(map(_is_mlm, trains[begin]["mixture"]["tasks"])):
         begin += 1
-    own = task is not None and len(trains) > begin and _is_target(task, trains[-1]["mixture"]["tasks"])
-    target = trains[-1] if own else None
-    stages = trains[begin : len(trains) - (target is not None)]
+    own = _num_targets(task, [train["mixture"]["tasks"] for train in trains[begin:]]) if task else 0
+    stages, targets = trains[begin : len(trains) - own], trains[len(trains) - own :]
     mixtures = [train["mixture"]["tasks"] for train in stages]
     names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]
     how = [
@@ -277,8 +276,8 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
         "budget": " > ".join(map(_budget, stages)),
         "recipe": digest(canonical_json(how))[:8] if how else "",
         "seed": stages[-1]["seed"] if stages else None,
-        "target": "+".join(target["mixture"]["tasks"]) if target else "",
-        "target_seed": target["seed"] if target else None,
+        "target": ">".join("+".join(train["mixture"]["tasks"]) for train in targets),
+        "target_seed": targets[-1]["seed"] if targets else None,
     }
 
 
@@ -303,13 +302,17 @@ def _is_mlm(task: str) -> bool:
     return find(task).kind.name == "mlm"
 
 
-def _is_target(task: str, mixture: Sequence[str]) -> bool:
-    """Whether the last training is the scored task's own: all it trains on is that task's training source."""
+def _num_targets(task: str, mixtures: Sequence[Sequence[str]]) -> int:
+    """How many of the last trainings are the scored task's own: its training source, and what comes before that one."""
     declared = find(task)
-    if declared.kind.name == "embed":
-        return False
-    wanted = {task, declared.trained_by}
-    return all(name in wanted or find(name).slice_of in wanted for name in mixture)
+    sources = [{name} for name in declared.trained_before]
+    sources.append({name for name in (task, declared.trained_by, declared.slice_of) if name})
+    own = 0
+    for mixture, wanted in zip(reversed(mixtures), reversed(sources), strict=False):
+        if not all(name in wanted or find(name).slice_of in wanted for name in mixture):
+            break
+        own += 1
+    return own
 
 
 def _protocol(declaration: Document) -> str:

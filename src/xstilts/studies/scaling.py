@@ -9,27 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from xstilts.spec import one_of, stream_seed
-from xstilts.stage import (
-    POOLINGS,
-    STILTS,
-    Budget,
-    Encoder,
-    Evaluate,
-    Mixture,
-    Recipe,
-    Stage,
-    Tiny,
-    Train,
-    Views,
-)
-from xstilts.tasks import Task, find, names
+from xstilts.stage import POOLINGS, STILTS, Budget, Encoder, Mixture, Recipe, Stage, Train, Views
+
+from .parts import TINY_LEARNING_RATE, StandIns, find_target, prefix_of, start_of
 
 DESIGNS = ("all", "nested", "random")
 BUDGETS = ("fixed", "proportional")
 MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
 MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
-MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
-E5_PREFIX = "query: "
 
 
 def scaling(
@@ -46,6 +33,8 @@ def scaling(
     examples: int = 2000,
     target_examples: int = 2000,
     seeds: tuple[int, ...] = (0,),
+    stand_ins: tuple[str, ...] = (),
+    train_retrieval: bool = False,
     mlm_examples: int | None = None,
     learning_rate: float | None = None,
     batch_examples: int = 32,
@@ -53,6 +42,7 @@ def scaling(
     precision: str = "float32",
     num_threads: int = 1,
     poolings: tuple[str, ...] = POOLINGS,
+    layers: tuple[int, ...] = (),
     prefix: str = "auto",
 ) -> Iterator[Stage]:
     """Yield one measurement per subset of tasks, seed, target and language; k = 0 is the encoder itself.
@@ -62,9 +52,9 @@ def scaling(
             is used: a tiny random-weight encoder, pretrained on miniature text by a stage of its own.
         revision: revision of a hub encoder.
         tasks: the intermediate tasks to choose subsets from.
-        targets: what to measure on the test split, or the last there is: retrieval tasks as the model stands,
-            any other after training on the English task that it names; tatoeba when empty, or mini-bitext and
-            mini-xnli when the tasks are the miniature's.
+        targets: what to measure, as panx/dev or panx for the last split there is: retrieval tasks as the model
+            stands, any other after training on the English tasks that it names; tatoeba when empty, or mini-bitext
+            and mini-xnli when the tasks are the miniature's.
         languages: languages of the targets; all of them when empty.
         k: subset sizes; 0 up to the number of tasks when empty.
         design: ``all`` subsets; ``nested`` chains along random orders; ``random`` subsets, every task equally
@@ -73,9 +63,12 @@ def scaling(
         budget: ``fixed``: ``examples`` in all, shared equally, whatever k is; ``proportional``: one pass over
             at most ``examples`` rows of every task, so that training grows with k.
         examples: see ``budget``.
-        target_examples: examples that a target is trained on before it is measured.
+        target_examples: examples of every training of a target before it is measured.
         seeds: seeds of the intermediate and of the target training; they vary heads, data order, dropout and
             the mixture's order.
+        stand_ins: slices such as mnli@sample, used wherever the whole task is asked for: one with training rows is
+            trained on, one without (paws-x@dev-half) is measured.
+        train_retrieval: measure retrieval tasks also after the training that they name, as dual encoders.
         mlm_examples: examples of an MLM stage before everything, k = 0 included; 40,000 for ``tiny`` and none
             otherwise when it is not given.
         learning_rate: of the intermediate and target stages; 1e-5 (jiant), or 5e-4 for ``tiny``, when it is
@@ -85,6 +78,8 @@ def scaling(
         precision: float32 or bfloat16 (autocast over float32 weights), of training and of measuring.
         num_threads: CPU threads of every stage; they count, since they change sums.
         poolings: poolings that a retrieval measurement keeps.
+        layers: hidden states that a retrieval measurement keeps, counted back from the last one below 0; when empty,
+            the last one of a search in one pool and all of any other task.
         prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
 
     Raises:
@@ -96,15 +91,16 @@ def scaling(
     for size in sizes:
         if not 0 <= size <= len(tasks):
             raise ValueError(f"k = {size}: expected 0 to {len(tasks)}, the number of tasks")
-    for name in tasks:
-        find(name)
-    is_tiny = encoder == "tiny"
+    instead = StandIns(stand_ins)
+    used = {name: instead.trained(name) for name in tasks}
     miniature = all(name.startswith("mini-") for name in tasks)
-    measured = [_target(name) for name in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))]
-    if mlm_examples is None:
-        mlm_examples = 40_000 if is_tiny else 0
+    measured = [
+        find_target(word, instead, languages=languages, trains_retrieval=train_retrieval)
+        for word in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))
+    ]
+    instead.check()
     if learning_rate is None:
-        learning_rate = 5e-4 if is_tiny else STILTS.learning_rate
+        learning_rate = TINY_LEARNING_RATE if encoder == "tiny" else STILTS.learning_rate
     recipe = replace(
         STILTS,
         learning_rate=learning_rate,
@@ -113,34 +109,18 @@ def scaling(
         precision=precision,
         num_threads=num_threads,
     )
-    if prefix == "auto":
-        prefix = E5_PREFIX if encoder == "offline" else ""
-    views = Views(poolings=poolings, prefix=prefix)
+    views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
+    start = start_of(encoder, revision, "mini-text" if miniature else "text@leipzig", mlm_examples, recipe)
 
-    start: Encoder | Train = Encoder(encoder, revision=revision, tiny=MINIATURE_TINY if is_tiny else None)
-    if mlm_examples:
-        text = "mini-text" if miniature else "text@leipzig"
-        mlm = replace(recipe, name="mlm", learning_rate=2e-3 if is_tiny else learning_rate)
-        start = Train(start, Mixture((text,)), Budget(mlm_examples), mlm)
+    def train(start: Encoder | Train, task: str, seed: int) -> Train:
+        return Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)
 
     for subset in subsets(tasks, sizes, design, num_subsets):
-        for model, own_seeds in _models(start, subset, budget, examples, recipe, seeds):
-            for task in measured:
-                tuned: list[Encoder | Train] = [model]
-                if task.trained_by:
-                    mixture = Mixture((task.trained_by,))
-                    tuned = [Train(model, mixture, Budget(target_examples), recipe, seed) for seed in own_seeds]
-                *_, split = task.splits
-                for one, language in itertools.product(tuned, languages or task.languages_of(split)):
-                    yield Evaluate(
-                        one,
-                        task.name,
-                        language,
-                        split,
-                        views=None if task.trained_by else views,
-                        precision=precision,
-                        num_threads=num_threads,
-                    )
+        names = tuple(used[name] for name in subset)
+        for model, own_seeds in _models(start, names, budget, examples, recipe, seeds):
+            for target in measured:
+                tuned = target.models(model, own_seeds, train)
+                yield from target.leaves(tuned, views, precision=precision, num_threads=num_threads)
 
 
 def demo(*, seeds: tuple[int, ...] = (0, 1), num_subsets: int = 2) -> Iterator[Stage]:
@@ -156,14 +136,6 @@ def demo(*, seeds: tuple[int, ...] = (0, 1), num_subsets: int = 2) -> Iterator[S
     yield from scaling(
         design="random", num_subsets=num_subsets, seeds=seeds, mlm_examples=32_000, target_examples=8_000
     )
-
-
-def _target(name: str) -> Task:
-    task = find(name)
-    if task.trained_by is None and task.kind.name != "embed":
-        known = [other for other in names() if find(other).trained_by or find(other).kind.name == "embed"]
-        raise ValueError(f"the target {name!r} names no task that it is trained by: expected one of {', '.join(known)}")
-    return task
 
 
 def _models(

@@ -138,6 +138,7 @@ def _check_references(task: Task, known: dict[str, Task]) -> None:
     for field, references in (
         ("members", task.members),
         ("trained_by", (task.trained_by,) if task.trained_by else ()),
+        ("trained_before", task.trained_before),
         ("slice_of", (task.slice_of,) if task.slice_of else ()),
         ("overlaps", task.overlaps),
     ):
@@ -146,6 +147,8 @@ def _check_references(task: Task, known: dict[str, Task]) -> None:
             one_of(f"task in {field} of {task.name!r}", name, known)
             if split:
                 one_of(f"split in {field} of {task.name!r}", split, known[name].splits)
+    for name in task.trained_before:
+        one_of(f"split of {name!r}, in trained_before of {task.name!r}", "train", known[name].splits)
     for member in (known[name] for name in task.members):
         if member.kind != task.kind or not set(task.languages) <= set(member.languages):
             raise ValueError(f"union {task.name!r}: expected its member {member.name!r} to have its kind and languages")

@@ -144,7 +144,8 @@ XCOPA = _choose(
     rows={"dev": 100, "test": 500},
     licence="CC BY 4.0",
     trained_by="copa",
-    note="XTREME-R trains on SocialIQA and then on COPA: train the one before the other for its protocol",
+    trained_before=("socialiqa",),
+    note="the training of XTREME-R's protocol",
 )
 
 CHOICE_TASKS = (HELLASWAG, SWAG, COSMOS_QA, COMMONSENSE_QA, SOCIAL_IQA, COPA, XCOPA)

@@ -276,7 +276,9 @@ class Task:
         official_size: rows of the official training set, the weight of proportional mixing; a slice keeps
             that of its whole.
         version: bumped when ``example`` changes what it returns.
-        trained_by: task whose English training rows a zero-shot score starts from (may be the task itself).
+        trained_by: task whose English training rows a zero-shot score starts from (may be the task itself); of a
+            task that is searched or mined, the one that trains its dual encoder.
+        trained_before: tasks that are trained on before ``trained_by``, in order.
         overlaps: ``task`` or ``task/split`` that share rows with this task's training rows; training here and
             scoring there is refused.
         members: tasks whose rows, in this order, are the rows of this union with one head.
@@ -296,6 +298,7 @@ class Task:
     official_size: int | None = None
     version: int = 1
     trained_by: str | None = None
+    trained_before: tuple[str, ...] = ()
     overlaps: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     slice_of: str | None = None
@@ -387,6 +390,8 @@ def _problems(task: Task) -> Iterator[str]:
     metrics = [metric for kind, metric in METRICS if kind == task.kind.name]
     if not task.metric or (metrics and task.metric not in metrics):
         yield f"metric is {task.metric!r}: expected {', '.join(metrics) or 'a name'} for kind {task.kind.name!r}"
+    if task.trained_before and (not task.trained_by or task.trained_by in task.trained_before):
+        yield f"trained_before is {task.trained_before}: expected tasks before another one in trained_by"
     if task.official_size is not None and task.official_size < 1:
         yield f"official_size is {task.official_size}: expected a count above 0, or None"
     if task.version < 1:

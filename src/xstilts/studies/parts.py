@@ -1,0 +1,207 @@
+"""What the studies share: where they start, slices in place of whole tasks, targets and how they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from xstilts.spec import near, one_of
+from xstilts.stage import (
+    SEARCH_NEIGHBOURS,
+    STILTS,
+    Budget,
+    Encoder,
+    Evaluate,
+    Mixture,
+    Recipe,
+    Tiny,
+    Train,
+    Views,
+    has_pooler,
+)
+from xstilts.tasks import Search, Task, find, names
+
+MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
+TINY_LEARNING_RATE = 5e-4
+E5_PREFIX = "query: "
+_TINY_MLM_EXAMPLES, _TINY_MLM_LEARNING_RATE = 40_000, 2e-3
+
+
+def start_of(
+    encoder: str, revision: str, text: str, mlm_examples: int | None, recipe: Recipe = STILTS
+) -> Encoder | Train:
+    """The encoder, after masked language modelling of as many examples of a text.
+
+    When it is not given, that is 40,000 for ``tiny``, whose weights are random, and none for any other encoder.
+    """
+    is_tiny = encoder == "tiny"
+    start = Encoder(encoder, revision=revision, tiny=MINIATURE_TINY if is_tiny else None)
+    if mlm_examples is None:
+        mlm_examples = _TINY_MLM_EXAMPLES if is_tiny else 0
+    if not mlm_examples:
+        return start
+    learning_rate = _TINY_MLM_LEARNING_RATE if is_tiny else recipe.learning_rate
+    return Train(
+        start, Mixture((text,)), Budget(mlm_examples), replace(recipe, name="mlm", learning_rate=learning_rate)
+    )
+
+
+def prefix_of(encoder: str, prefix: str) -> str:
+    """The text before every retrieval sentence; ``auto`` is that of the encoder's makers."""
+    return (E5_PREFIX if encoder == "offline" else "") if prefix == "auto" else prefix
+
+
+class StandIns:
+    """Slices that are used wherever a study asks for the tasks that they are slices of.
+
+    A slice with training rows is trained on, one without is measured. ``miniature`` is another mapping, of real
+    tasks to the miniature's, in which every task must be.
+
+    Raises:
+        ValueError: for what is no slice of a task, or two slices for one use.
+    """
+
+    def __init__(self, slices: Sequence[str] = (), miniature: Mapping[str, str] | None = None) -> None:
+        self._miniature = miniature
+        self._slices: dict[_Use, str] = {}
+        self._asked: set[_Use] = set()
+        for name in slices:
+            if find(name).slice_of is None:
+                known = [other for other in names() if find(other).slice_of]
+                expected = f"expected one of {', '.join(known)}{near(name, known)}"
+                raise ValueError(f"the stand-in {name!r} is no slice of a task: {expected}")
+            use = _use_of(name)
+            if self._slices.setdefault(use, name) != name:
+                raise ValueError(f"two stand-ins for {use.task}: {self._slices[use]} and {name}")
+
+    def trained(self, task: str) -> str:
+        """What is trained on where ``task`` is asked for."""
+        return self._instead(_Use(task, trains=True))
+
+    def measured(self, task: str) -> str:
+        """What is measured where ``task`` is asked for."""
+        return self._instead(_Use(task, trains=False))
+
+    def _instead(self, use: _Use) -> str:
+        if self._miniature is not None:
+            made = {**dict.fromkeys(self._miniature.values()), **self._miniature}
+            one_of("task that the miniature stands for", use.task, made)
+            return made[use.task] or use.task
+        find(use.task)
+        self._asked.add(use)
+        return self._slices.get(use, use.task)
+
+    def check(self) -> None:
+        """Refuse slices of what nothing asked for, when everything has been asked.
+
+        Raises:
+            ValueError: naming the slice, and those that could be used.
+        """
+        for use, name in self._slices.items():
+            if not {use, _Use(name, use.trains)} & self._asked:
+                known = [other for other in names() if find(other).slice_of and _use_of(other) in self._asked]
+                what = "trains on" if use.trains else "measures"
+                expected = f"expected one of {', '.join(known) or 'none'}{near(name, known)}"
+                raise ValueError(
+                    f"the stand-in {name!r} is a slice of {use.task!r}, which this study nowhere {what}: {expected}"
+                )
+
+
+class _Use(NamedTuple):
+    """A task to train on, or one to measure."""
+
+    task: str
+    trains: bool
+
+
+def _use_of(slice: str) -> _Use:
+    """Where a slice can stand in."""
+    task = find(slice)
+    return _Use(task.slice_of or "", "train" in task.splits)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a study measures: a task in languages of one split, as models stand and after trainings of its own.
+
+    Attributes:
+        name: the task as it was asked for.
+        task: the task that is measured.
+        split: a canonical split.
+        languages: one measurement each.
+        courses: trainings that go before, each on one task after another; an empty one is the model as it stands.
+    """
+
+    name: str
+    task: Task
+    split: str
+    languages: tuple[str, ...]
+    courses: tuple[tuple[str, ...], ...]
+
+    def models(
+        self, model: Encoder | Train, seeds: Sequence[int], train: Callable[[Encoder | Train, str, int], Train]
+    ) -> Iterator[Encoder | Train]:
+        """What is measured of a model: itself, and what ``train(start, task, seed)`` makes of it with each seed."""
+        for course in self.courses:
+            for seed in seeds if course else (0,):  # no random choice reaches the model itself
+                tuned = model
+                for name in course:
+                    tuned = train(tuned, name, seed)
+                yield tuned
+
+    def leaves(self, models: Iterable[Encoder | Train], views: Views, **settings: Any) -> Iterator[Evaluate]:
+        """The measurements of models, with what else `Evaluate` is to be given."""
+        for model in models:
+            own = views_of(model, self.task, views)
+            for language in self.languages:
+                yield Evaluate(model, self.task.name, language, self.split, own, **settings)
+
+
+def find_target(
+    word: str,
+    stand_ins: StandIns,
+    *,
+    languages: tuple[str, ...] = (),
+    trains_retrieval: bool = False,
+    also: Sequence[tuple[str, ...]] = (),
+) -> Target:
+    """The target that ``TASK`` or ``TASK/SPLIT`` means: the split named, or the last there is, in languages or all.
+
+    A retrieval task is measured as models stand and, with ``trains_retrieval``, after the tasks that it names as its
+    training, and after those of ``also``; any other task after its training alone.
+
+    Raises:
+        ValueError: for an unknown task or split, or a task that can only be trained on.
+    """
+    name, _, split = word.partition("/")
+    task = find(stand_ins.measured(name))
+    splits = [other for other in task.splits if other != "train"]
+    if not splits or (task.trained_by is None and not task.is_retrieval):
+        known = [other for other in names() if find(other).trained_by or find(other).is_retrieval]
+        raise ValueError(f"the target {name!r} names no task that it is trained by: expected one of {', '.join(known)}")
+    if split:
+        one_of(f"split of the target {task.name!r}", split, splits)
+    split = split or splits[-1]
+    courses = [(*task.trained_before, task.trained_by)] if task.trained_by else []
+    if task.is_retrieval:
+        courses = [(), *([*courses, *also] if trains_retrieval else [])]
+    trained = tuple(tuple(map(stand_ins.trained, course)) for course in courses)
+    in_one_pool = isinstance(task.kind, Search)
+    codes = languages if languages and not in_one_pool else task.languages_of(split)
+    return Target(name, task, split, codes, trained)
+
+
+def views_of(model: Encoder | Train, task: Task, views: Views) -> Views | None:
+    """What a measurement of a task keeps: nothing but its answers where it is no retrieval task.
+
+    A search in one pool keeps 20 neighbours, and the last layer only where ``views.layers`` names none; of a dual
+    encoder of its own also the vector that its head makes.
+    """
+    if not task.is_retrieval:
+        return None
+    if not isinstance(task.kind, Search):
+        return views
+    pooler = ("pooler",) if has_pooler(Evaluate(model, task.name, task.languages[0])) else ()
+    poolings = tuple(dict.fromkeys((*views.poolings, *pooler)))
+    return replace(views, poolings=poolings, num_neighbours=SEARCH_NEIGHBOURS, layers=views.layers or (-1,))
