@@ -95,7 +95,8 @@ def xstilts2020(
     changes = common if learning_rate is None else common | {"learning_rate": learning_rate}
 
     instead = _stand_ins(stand_ins, miniature)
-    used = {name: instead.trained(name) for name in _declared(tasks, miniature)}
+    tasks = _declared(tasks, miniature) if {"single", "all"} & {*starts} else ()
+    used = {name: instead.trained(name) for name in tasks}
     wanted = [_target(word, benchmark, instead, train_retrieval) for word in targets or BENCHMARKS[benchmark]]
     instead.check()
     wanted = _in_languages(wanted, languages)
