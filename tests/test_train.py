@@ -370,7 +370,7 @@ def test_a_trained_model_is_read_back_whole(bench: Bench) -> None:
     assert not model.encoder.training
     assert model.head("mini-bitext") is None
     with pytest.raises(ValueError, match="measured, not trained on"):
-        model.add_heads(["mini-bitext"], STILTS, seed=0)
+        model.add_heads(["bucc"], STILTS, seed=0)
 
 
 def test_the_encoder_loads_without_this_package(bench: Bench) -> None:
