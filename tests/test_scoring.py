@@ -185,6 +185,9 @@ def test_another_metric_can_be_asked_for(store: Store, monkeypatch: pytest.Monke
     monkeypatch.setitem(metrics.METRICS, ("embed", "other"), Metric(function, 3))
     assert rescore(store, [RETRIEVAL.id], metric="other") == {RETRIEVAL.id: ["other-v3"]}
     assert list(store.scores(RETRIEVAL.id)) == ["other-v3"]
+    assert rescore(store, [RETRIEVAL.id], metric="characters") == {}, "a metric of answers"
+    with pytest.raises(ValueError, match=r"unknown metric 'othr'.*did you mean 'other'"):
+        rescore(store, [RETRIEVAL.id], metric="othr")
 
 
 def test_what_cannot_be_scored_is_named(store: Store) -> None:

@@ -326,6 +326,9 @@ def report_command(
 @app.command("rescore")
 def rescore_command(
     study: StoredStudy = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Another metric, such as csls, of those measurements whose kind has it.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -344,7 +347,7 @@ def rescore_command(
         check_tasks(opened, name := stored_name(study))
     wanted = [id for id in opened.plan(name)["stages"] if opened.exists(id)] if study else opened.ids()
     measurements = [id for id in wanted if opened.record(id)["kind"] == "evaluate"]
-    added = rescore(opened, measurements)
+    added = rescore(opened, measurements, metric)
     if as_json:
         return ending.document({"measurements": len(measurements), "added": added})
     line = f"{len(measurements)} measurements, {sum(map(len, added.values()))} new scores"

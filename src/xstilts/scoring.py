@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from . import metrics, tasks
-from .spec import file_sha256
+from .spec import file_sha256, one_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -325,10 +325,18 @@ def rescore(store: Records, ids: Iterable[str], metric: str | None = None) -> di
     Args:
         store: the store.
         ids: stages; those that are no measurement are passed over.
-        metric: a metric to use instead of those of `score_stage`.
+        metric: a metric to use instead of those of `score_stage`, of the measurements whose kind has it.
 
     Returns:
         The names of the scores added, by the id of each stage that got some.
+
+    Raises:
+        ValueError: as `score_stage`, and for a metric that no kind has, with the near ones.
     """
-    measurements = [id for id in ids if store.record(id)["kind"] == "evaluate"]
+    records = {id: store.record(id) for id in ids}
+    measurements = [id for id, record in records.items() if record["kind"] == "evaluate"]
+    if metric:
+        one_of("metric", metric, sorted({name for _, name in metrics.METRICS}))
+        kinds = {kind for kind, name in metrics.METRICS if name == metric}
+        measurements = [id for id in measurements if tasks.find(records[id]["declaration"]["task"]).kind.name in kinds]
     return {id: added for id in measurements if (added := score_stage(store, id, metric))}
