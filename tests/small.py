@@ -28,6 +28,7 @@ from xstilts.tasks.readers import Row
 TINY = Encoder("tiny", tiny=Tiny(vocab_size=600, hidden_size=16, intermediate_size=32, max_positions=128))
 CPU = torch.device("cpu")
 MADE = {"tag": "mini-xtags", "span": "mini-xqa", "choose": "mini-xchoice"}
+SIDES = {"mini-mining": ("foreign", "english"), "mini-lareqa": ("query", "pool"), "mini-mewsli": ("query", "pool")}
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
 
 
@@ -168,10 +169,11 @@ def canonical_row(task: Task, i: int) -> Row:
     values: dict[str, Any] = {name: f"{name} {i}" for name in texts}
     values |= {"label": i % 2 if isinstance(task.kind, Choose) else labels[i % len(labels)]}
     values |= {"words": ("a", f"word{i}"), "tags": (labels[0], labels[-1])}
-    values |= {"question": "effect" if task.example.__name__ == "_copa" else f"question {i}"}
+    values |= {"question": "effect" if task.example.__name__ == "copa" else f"question {i}"}
     values |= {"answers": ((str(i), len("context ")),), "answer": str(i), "start": len("context ")}
-    values |= {"side": i % 2, "pairs": (f"id {i}",), "is_query": i % 2 == 0, "language": "de", "golds": ()}
-    values |= {"sentence": f"sentence {i}"}
+    values |= {"side": SIDES.get(task.name, (0, 1))[i % 2], "is_query": i % 2 == 0, "language": "de"}
+    values |= dict.fromkeys(("pairs", "golds"), (f"id {i}",) if i % 2 == 0 else ())
+    values |= {"sentence": f"sentence {i}", "description": f"description {i}", "end": len("context ")}
     values |= {"endings": ["a", f"ending {i}"], "choices": ("a", f"choice {i}")}
     return Row(values, "file", i)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from small import CPU, Fed, Given, canonical_row, encoded, shaken, small_folders
+from small import CPU, SIDES, Fed, Given, canonical_row, encoded, shaken, small_folders
 from xstilts import tasks
 from xstilts.engine import retrieval
 from xstilts.engine.evaluate import predict
@@ -41,7 +41,8 @@ def three(task: Task) -> list[Any]:
     for row in rows:
         for asks in (True, False):
             golds = (row["id"],) if asks else ()
-            row |= {"side": int(not asks), "is_query": asks, "golds": golds, "pairs": golds}
+            side = SIDES.get(task.name, (0, 1))[not asks]
+            row |= {"side": side, "is_query": asks, "golds": golds, "pairs": golds}
             found.append(task.example(row))
     return found
 

@@ -124,6 +124,16 @@ def test_a_plan_is_plain_data_for_the_store(sources: Sources) -> None:
     assert document["stages"][leaf]["label"] == "mini-bitext/test de: made-up + mini-nli (10 examples, seed 0)"
 
 
+def test_a_plan_says_when_all_of_its_data_is_the_miniature(registry: None, sources: Sources) -> None:
+    tasks.register(*copies("toy"), toy(name="union", source=(), members=("toy",), rows={}))
+    assert sources.data_dir
+    write(sources.data_dir, "toy.tsv", "a\tb\tyes\n")
+    for names in (("mini-nli",), ("mini-nli+",), ("mini-nli+", "mini-text")):
+        assert plan(sources, train(*names)).note.startswith("all data is the embedded miniature")
+    for names in (("toy",), ("union",), ("mini-nli+", "union")):
+        assert plan(sources, train(*names)).note == ""
+
+
 def test_training_reads_english_rows_and_monolingual_text_in_its_languages(sources: Sources) -> None:
     def rows(model: Train) -> list[tuple[str, str, str]]:
         (found,) = plan(sources, model).stages.values()

@@ -13,6 +13,8 @@ import pytest
 from small import canonical_row
 from xstilts import metrics, tasks
 from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, Protocol, Splits, Task, readers
+from xstilts.tasks.languages import MINIATURE_LANGUAGES
+from xstilts.tasks.made import MINIATURE_OF
 from xstilts.tasks.readers import Row
 from xstilts.tasks.task import Choices, Choose, Embed, Passage, Search, Span, Tag, Text, Tokens, example_problem
 
@@ -381,6 +383,45 @@ def test_an_average_is_never_padded() -> None:
     assert tasks.average(scores, ("de", "zh")) is None
     with pytest.raises(ValueError, match="at least one name"):
         tasks.average(scores, ())
+
+
+# ------------------------------------------------------------ what the miniature stands for
+
+NINE = {"anli+", "mnli", "qqp", "squad-v1", "squad-v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"}
+XTREME = {"xnli", "paws-x", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"}
+XTREME_R = {"xnli", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "lareqa", "mewsli-x"}
+
+
+def test_the_miniature_stands_for_every_task_of_the_paper_and_of_both_benchmarks() -> None:
+    assert set(MINIATURE_OF) >= NINE | XTREME | XTREME_R
+    for name in NINE:
+        made = tasks.find(MINIATURE_OF[name])
+        assert (made.languages, list(made.splits)) == (("en",), ["train", "dev"])
+    for name in XTREME | XTREME_R:
+        made = tasks.find(MINIATURE_OF[name])
+        assert made.languages == ("mul",) or set(MINIATURE_LANGUAGES) - {"en"} <= set(made.languages_of("test"))
+
+
+@pytest.mark.parametrize("name", MINIATURE_OF)
+def test_a_miniature_has_the_kind_and_the_training_of_what_it_stands_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_known", dict(tasks._known))
+    tasks.register(tasks.ccg(("NP", "N")))
+    if name not in tasks.names():
+        pytest.skip(f"{name} is not declared")
+    real, made = tasks.find(name), tasks.find(MINIATURE_OF[name])
+    assert type(made.kind) is type(real.kind)
+    assert made.kind == real.kind or isinstance(real.kind, Search) or name == "ccg"
+    assert made.metric == real.metric
+    assert bool(made.members) == bool(real.members)
+    if real.trained_by == name:  # rows of its own
+        assert made.trained_by
+        training = tasks.find(made.trained_by)
+        assert training.languages_of("train") == ("en",)
+        assert training.sources == made.sources, "of the same set"
+    else:
+        assert made.trained_by == (real.trained_by and MINIATURE_OF[real.trained_by])
 
 
 # ------------------------------------------------------------ declarations that do not fit

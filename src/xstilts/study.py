@@ -45,8 +45,9 @@ class Plan:
     @property
     def note(self) -> str:
         """What a user must know of it before it runs: that all of its data is the embedded miniature."""
-        tasks = {data.task for stage in self.stages.values() for data in getattr(stage, "data", ())}
-        made = tasks and all(isinstance(source, Miniature) for name in tasks for source in find(name).sources)
+        names = {data.task for stage in self.stages.values() for data in getattr(stage, "data", ())}
+        tasks = [task for name in names for task in _with_members(name)]
+        made = tasks and all(isinstance(source, Miniature) for task in tasks for source in task.sources)
         return "all data is the embedded miniature: the numbers show the method, not languages" if made else ""
 
     def document(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from xstilts.spec import digest, one_of
 
-from .languages import LANGUAGES
-from .sets import SETS
+from .languages import LANGUAGES as LANGUAGES
+from .sets import FOREIGN, SETS
 from .sets import rows as _rows
 from .world import SPLITS
 
@@ -28,24 +28,28 @@ def rows(name: str, split: str, language: str, size: int, seed: int = 0) -> list
     Args:
         name: one of `NAMES`.
         split: train, dev or test; they share no fact.
-        language: one of `LANGUAGES`; for bitext and mining the side that is not English.
+        language: one of `LANGUAGES`; for bitext and mining the side that is not English, for lareqa and mewsli
+            ``mul``: their rows are of every language.
         size: how many rows; fewer rows are the first of more.
         seed: another seed gives other rows of the same split.
 
     Returns:
         Rows with the columns premise, hypothesis, label (nli); sentence1, sentence2, label (paraphrase, questions,
-        answers); context, question, answer, start (qa); prompt, choices, label (choice); words, tags (tags,
-        entities); first, second, which is English (bitext); id, foreign, english, one of which may be empty
-        (mining); text (text). Rows are parallel across languages, except for text.
+        answers); context, question, answer, start, in unanswerable also without an answer and -1 (qa, unanswerable);
+        prompt, choices, label (choice, endings, commonsense); premise, question, choice1, choice2, label (causes);
+        words, tags (tags, categories, entities); first, second, which is English (bitext); side, id, language, text,
+        pairs, context (mining, lareqa, mewsli, which has the mention's start and end in a query); question,
+        sentence, context (lareqa-train); text, start, end, description (mewsli-train); text (text). Rows are
+        parallel across languages, except for text.
 
     Raises:
         ValueError: for a name, split or language that is not there, and for more rows than the world has.
     """
     one_of("miniature", name, NAMES)
     one_of(f"split of the miniature {name!r}", split, SPLITS)
-    one_of(f"language of the miniature {name!r}", language, LANGUAGES)
-    if name in ("bitext", "mining") and language == "en":
+    if language == "en" and SETS[name].languages == FOREIGN:
         raise ValueError(f"the miniature {name!r} has no language 'en': English is its other side")
+    one_of(f"language of the miniature {name!r}", language, SETS[name].languages)
     return _rows(name, split, language, size, seed)
 
 

@@ -65,13 +65,17 @@ class Sentence:
         """The sentence as written."""
         return "".join(" " * (i > 0 and not word.glued) + word.text for i, word in enumerate(self.words))
 
-    def span(self, role: str) -> tuple[int, int]:
+    def span(self, role: str, *, named: bool = False) -> tuple[int, int]:
         """First and one-past-last character of what fills a role, without adpositions before it.
+
+        Args:
+            role: the role.
+            named: only the words of a name, without what is attached to them.
 
         Raises:
             ValueError: when nothing, or no one stretch, of the sentence expresses the role.
         """
-        places = [i for i, word in enumerate(self.words) if word.role == role]
+        places = [i for i, word in enumerate(self.words) if word.role == role and (word.entity or not named)]
         while places and self.words[places[0]].upos == "ADP":
             places.pop(0)
         if not places or places != list(range(places[0], places[-1] + 1)):

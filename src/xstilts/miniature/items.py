@@ -64,9 +64,19 @@ _EXCLUSIVE = {
     **{"quality": "quality", "at": "place", "cost": "price", "opens": "hour", "based": "city", "founded": "year"},
 }
 """Relations in which the filler of one role excludes any other."""
-_WORK = ("job", "work_at", "work_for")  # which say something about each other
+WORK = ("job", "work_at", "work_for")  # which say something about each other
 _DENIALS = {relation.negates: name for name, relation in RELATIONS.items() if relation.negates}
 _GENERAL_VERBS = ("to_buy", "to_sell", "to_see", "to_photograph", "to_draw", "to_find")
+
+
+def sentences(world: World) -> Iterator[list[Said]]:
+    """Facts in any of their words; some of what is done, someone does."""
+    while True:
+        fact = world.fact()
+        if fact.relation == "act" and world.rng.random() < 0.05:
+            fact = fact.but(agent=Phrase("someone"))
+        if fact.split == world.split:
+            yield [Said(fact, world.rng.choice(templates(fact)))]
 
 
 def inferences(world: World) -> Iterator[list[Inference]]:
@@ -103,7 +113,7 @@ def _exclusive(world: World) -> _Trial | None:
         elif against and against.roles["quality"].category != "colour":
             return None
     others = [name for name in _EXCLUSIVE if name != relation and next(iter(RELATIONS[name].roles)) == subject]
-    others = [name for name in others if not {name, relation} <= set(_WORK)]
+    others = [name for name in others if not {name, relation} <= set(WORK)]
     if others and world.rng.random() < 0.5:
         beside = world.find(world.rng.choice(others), **{subject: fact.subject})
     else:
@@ -111,7 +121,7 @@ def _exclusive(world: World) -> _Trial | None:
     if not against or not beside:
         return None
     hypothesis = Said(fact.but(year=None) if relation == "born" else fact)
-    return _Trial(hypothesis, *(_again(world, premise) for premise in (fact, beside, against)))
+    return _Trial(hypothesis, *(again(world, premise) for premise in (fact, beside, against)))
 
 
 def _polar(world: World) -> _Trial | None:
@@ -134,10 +144,10 @@ def _circumstances(world: World) -> _Trial | None:
         one.but(place=None, time=None, object=replace(one.roles["object"], adjective="", count=1))
         for one in (fact, beside)
     )
-    neutral = world.rng.choice((_again(world, beside), Said(denial(other))))
+    neutral = world.rng.choice((again(world, beside), Said(denial(other))))
     if world.rng.random() < 0.5:
-        return _Trial(Said(bare), _again(world, fact), neutral, Said(denial(bare)))
-    return _Trial(Said(denial(bare)), Said(denial(bare)), neutral, _again(world, fact))
+        return _Trial(Said(bare), again(world, fact), neutral, Said(denial(bare)))
+    return _Trial(Said(denial(bare)), Said(denial(bare)), neutral, again(world, fact))
 
 
 def _general(world: World) -> _Trial | None:
@@ -187,7 +197,7 @@ def templates(fact: Fact) -> list[str]:
 
 def questions(fact: Fact) -> list[str]:
     """The questions that a fact answers."""
-    names = [name for name, asked in QUESTIONS.items() if asked.relation == fact.relation and asked.asks in fact.roles]
+    names = [name for name, one in QUESTIONS.items() if one.relation == fact.relation and one.asks in fact.roles]
     return [name for name in names if name != "q-quality" or fact.roles["quality"].category == "colour"]
 
 
@@ -200,7 +210,7 @@ def unrelated(world: World, facts: Iterable[Fact]) -> Fact:
             return fact
 
 
-def _again(world: World, fact: Fact) -> Said:
+def again(world: World, fact: Fact) -> Said:
     """The fact in other words than the relation's own, where there are any."""
     own, *others = templates(fact)
     return Said(fact, world.rng.choice(others or [own]))
@@ -211,7 +221,7 @@ def paraphrases(world: World) -> Iterator[list[Labelled]]:
     while True:
         fact = world.fact(world.rng.choice((*VARIANTS, "kin", "compare", "meet", "give", "sell_to")))
         converse = fact.converse() if len(templates(fact)) == 1 or world.rng.random() < 0.5 else None
-        same = Said(converse) if converse else _again(world, fact)
+        same = Said(converse) if converse else again(world, fact)
         if same.template == fact.relation:
             continue
         other: Fact | None = same.fact.turned() if "other" in fact.roles else None
@@ -224,13 +234,13 @@ def paraphrases(world: World) -> Iterator[list[Labelled]]:
 
 def duplicates(world: World) -> Iterator[list[Labelled]]:
     """A question in other words, and one about somebody else or about something else of the same one."""
-    again = {question.same_as: name for name, question in QUESTIONS.items() if question.same_as}
+    reworded = {question.same_as: name for name, question in QUESTIONS.items() if question.same_as}
     while True:
-        first = _asked(world, world.rng.choice(tuple(again)))
-        name, other = again[first.template], _otherwise(world, first)
+        first = asked(world, world.rng.choice(tuple(reworded)))
+        name, other = reworded[first.template], _otherwise(world, first)
         subject = next(iter(first.fact.roles))
         others = [
-            n for n in again.values() if n != name and next(iter(RELATIONS[QUESTIONS[n].relation].roles)) == subject
+            n for n in reworded.values() if n != name and next(iter(RELATIONS[QUESTIONS[n].relation].roles)) == subject
         ]
         same = Said(first.fact, name)
         if others and world.rng.random() < 0.4:
@@ -243,7 +253,7 @@ def duplicates(world: World) -> Iterator[list[Labelled]]:
 def answers(world: World) -> Iterator[list[Labelled]]:
     """A question with a sentence that answers it, and with one that does not but nearly could."""
     while True:
-        question = _asked(world, world.rng.choice(tuple(QUESTIONS)))
+        question = asked(world, world.rng.choice(tuple(QUESTIONS)))
         asks, fact = QUESTIONS[question.template].asks, question.fact
         leave_out = asks in RELATIONS[fact.relation].optional and world.rng.random() < 0.5
         other = fact.but(**{asks: None}) if leave_out else _otherwise(world, question)
@@ -254,13 +264,14 @@ def answers(world: World) -> Iterator[list[Labelled]]:
 def readings(world: World) -> Iterator[list[Reading]]:
     """A passage of four facts, of which one answers the question and one says the same of somebody else."""
     while True:
-        question = _asked(world, world.rng.choice(tuple(QUESTIONS)))
+        question = asked(world, world.rng.choice(tuple(QUESTIONS)))
         asks, fact = QUESTIONS[question.template].asks, question.fact
         near = _otherwise(world, question)
         options = [fact, *(found for _ in range(6) if (found := _instead(world, fact, asks)))]
         if near and (against := _instead(world, near, asks)):
             near = against
-            options.append(fact.but(**{asks: near.roles[asks]}))
+            if near.roles[asks] not in fact.roles.values():
+                options.append(fact.but(**{asks: near.roles[asks]}))
         distinct = {option.roles[asks]: option for option in reversed(options)}
         if near is None or asks not in near.roles or len(distinct) < 4:
             continue
@@ -268,6 +279,15 @@ def readings(world: World) -> Iterator[list[Reading]]:
         facts = [fact, near]
         facts += (unrelated(world, facts) for _ in range(2))
         yield [Reading(tuple(map(Said, world.rng.sample(facts, 4))), question, (fact, *others))]
+
+
+def unanswerable(world: World) -> Iterator[list[Reading]]:
+    """Every passage with its question twice: as it is, and with another fact in place of the one that answers."""
+    for (reading,) in readings(world):
+        told = [said.fact for said in reading.passage]
+        other = Said(unrelated(world, told))
+        passage = tuple(other if said.fact == reading.question.fact else said for said in reading.passage)
+        yield world.rng.sample([reading, reading._replace(passage=passage)], 2)
 
 
 def _instead(world: World, fact: Fact, asks: str) -> Fact | None:
@@ -283,7 +303,7 @@ def _instead(world: World, fact: Fact, asks: str) -> Fact | None:
     return world.other(fact, asks)
 
 
-def _asked(world: World, name: str) -> Said:
+def asked(world: World, name: str) -> Said:
     """A question, with a fact that answers it."""
     while True:
         fact = world.fact(QUESTIONS[name].relation)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from xstilts.spec import digest
+
+from .choices import Choice, causes, commonsense, endings
 from .grammar import Grammar
+from .inventory import QUESTIONS
 from .items import (
     Inference,
     Labelled,
@@ -23,11 +27,14 @@ from .items import (
     paraphrases,
     questions,
     readings,
+    sentences,
     templates,
+    unanswerable,
     unrelated,
 )
 from .languages import LANGUAGES, grammar
-from .world import Fact, Phrase, World
+from .pools import Entity, Searched, answered, asked_passages, entities, mentioned, mined
+from .world import Fact, World
 
 Row = dict[str, Any]
 _PATIENCE = 3000  # groups in a row that said nothing new
@@ -38,15 +45,15 @@ class Set(NamedTuple):
 
     Attributes:
         groups: its items as facts, endless, in groups that belong together.
-        names: the sentences of a group that no other group may have together.
+        names: what a group says, each thing once; of two groups with one in common the second is left out.
         row: an item as a row of one language.
-        parallel: whether ``names`` must differ as they are written in every language, and not only in what they say.
+        languages: those that it has rows in; `SEVERAL` where every row says its own.
     """
 
     groups: Callable[[World], Iterator[list[Any]]]
-    names: Callable[[list[Any]], list[Said]]
+    names: Callable[[list[Any]], Iterable[str]]
     row: Callable[[Grammar, Any], Row]
-    parallel: bool = False
+    languages: tuple[str, ...] = LANGUAGES
 
 
 def rows(name: str, split: str, language: str, size: int, seed: int = 0) -> list[Row]:
@@ -60,46 +67,34 @@ def rows(name: str, split: str, language: str, size: int, seed: int = 0) -> list
 
 @functools.lru_cache(maxsize=32)
 def _rendered(name: str, split: str, language: str, size: int, seed: int) -> tuple[Row, ...]:
-    speaks = grammar(language)
     items = _items(name, split, language if name == "text" else "en", size, seed)
-    return tuple(SETS[name].row(speaks, item) for item in items)
+    return tuple(SETS[name].row(grammar(item.language if language in SEVERAL else language), item) for item in items)
 
 
 @functools.lru_cache(maxsize=32)
 def _items(name: str, split: str, language: str, size: int, seed: int) -> tuple[Any, ...]:
     made = SETS[name]
-    speaking = [grammar(code) for code in LANGUAGES] if made.parallel else []
     known: set[str] = set()
     items: list[Any] = []
     idle = 0
     for group in made.groups(World(split, f"{name} {language} {seed}")):
-        said = made.names(group)
-        names = {f"{one.code} {_say(one, *said)}" for one in speaking} or {repr(said)}
-        if not known.isdisjoint(names):
+        names = list(made.names(group))
+        if len(set(names)) < len(names) or not known.isdisjoint(names):
             idle += 1
             if idle > _PATIENCE:
-                raise ValueError(f"miniature {name!r}/{split}: expected at most {len(items)} rows, got {size}")
+                break
             continue
         idle = 0
-        known |= names
+        known.update(names)
         items += group
         if len(items) >= size:
-            break
-    return tuple(items[:size])
-
-
-def _sentences(world: World) -> Iterator[list[Said]]:
-    while True:
-        fact = world.fact()
-        if fact.relation == "act" and world.rng.random() < 0.05:
-            fact = fact.but(agent=Phrase("someone"))
-        if fact.split == world.split:
-            yield [Said(fact, world.rng.choice(templates(fact)))]
+            return tuple(items[:size])
+    raise ValueError(f"miniature {name!r}/{split}: expected at most {len(items)} rows, got {size}")
 
 
 def _lines(world: World) -> Iterator[list[Said]]:
     """Statements, and a question after every fourth."""
-    for number, (said,) in enumerate(_sentences(world)):
+    for number, (said,) in enumerate(sentences(world)):
         yield [said]
         if number % 4 == 3 and (names := questions(said.fact)):
             yield [Said(said.fact, world.rng.choice(names))]
@@ -107,25 +102,12 @@ def _lines(world: World) -> Iterator[list[Said]]:
 
 def _paragraphs(world: World) -> Iterator[list[tuple[Said, ...]]]:
     """Two or three sentences that come back to the first, in other words or asking, as text does."""
-    for (said,) in _sentences(world):
+    for (said,) in sentences(world):
         fact = said.fact
         again = [Said(fact, name) for name in (*templates(fact), *questions(fact)) if name != said.template]
         again += [Said(converse)] if (converse := fact.converse()) else []
         between = [Said(unrelated(world, [fact]))] if world.rng.random() < 0.5 else []
         yield [(said, *between, *([world.rng.choice(again)] if again else []))]
-
-
-class _Mined(NamedTuple):
-    number: int
-    said: Said
-    sides: tuple[str, ...]
-
-
-def _mining(world: World) -> Iterator[list[_Mined]]:
-    """One sentence of three has its translation on the other side."""
-    for number, (said,) in enumerate(_sentences(world)):
-        sides = (("foreign", "english"), ("foreign",), ("english",))[number % 3]
-        yield [_Mined(number, said, sides)]
 
 
 def _say(language: Grammar, *said: Said) -> str:
@@ -149,24 +131,50 @@ def _answer(language: Grammar, fact: Fact, asks: str) -> tuple[str, int]:
 
 
 def _qa_row(language: Grammar, item: Reading) -> Row:
-    before = [said for said in itertools.takewhile(lambda said: said.fact is not item.question.fact, item.passage)]
-    answer, start = _answer(language, item.question.fact, item.asks)
-    if before:
-        start += len(_say(language, *before)) + language.spaces
     context, question = _say(language, *item.passage), _say(language, item.question)
+    answer, start = "", -1
+    before = [*itertools.takewhile(lambda said: said.fact is not item.question.fact, item.passage)]
+    if len(before) < len(item.passage):
+        answer, start = _answer(language, item.question.fact, item.asks)
+        start += len(_say(language, *before)) + language.spaces if before else 0
     return {"context": context, "question": question, "answer": answer, "start": start}
 
 
-def _choice_row(language: Grammar, item: Reading) -> Row:
-    right, *others = (_answer(language, fact, item.asks)[0] for fact in item.options)
-    choices = sorted({right, *others})
-    prompt = _say(language, *item.passage, item.question)
-    return {"prompt": prompt, "choices": tuple(choices), "label": choices.index(right)}
+def _reading_choice_row(language: Grammar, item: Reading) -> Row:
+    texts = [_answer(language, fact, item.asks)[0] for fact in item.options]
+    return _choice_row(_say(language, *item.passage, item.question), texts)
+
+
+def _ending_row(language: Grammar, item: Choice) -> Row:
+    return _choice_row(_say(language, *item.told), [_say(language, said) for said in item.choices])
+
+
+def _commonsense_row(language: Grammar, item: Choice) -> Row:
+    texts = [_answer(language, fact, QUESTIONS[template].asks)[0] for fact, template in item.choices]
+    return _choice_row(_say(language, *item.told), texts)
+
+
+def _choice_row(prompt: str, texts: list[str]) -> Row:
+    """The right text is the first; a row has them in an order that says nothing of them."""
+    choices = sorted(set(texts), key=digest)
+    return {"prompt": prompt, "choices": tuple(choices), "label": choices.index(texts[0])}
+
+
+def _cause_row(language: Grammar, item: Choice) -> Row:
+    row = _ending_row(language, item)
+    one, two = row["choices"]
+    return {"premise": row["prompt"], "question": item.asks, "choice1": one, "choice2": two, "label": row["label"]}
 
 
 def _tag_row(language: Grammar, item: Said) -> Row:
     words = language.sentence(*item).words
     return {"words": tuple(word.text for word in words), "tags": tuple(word.upos for word in words)}
+
+
+def _category_row(language: Grammar, item: Said) -> Row:
+    words = language.sentence(*item).words
+    tags = tuple(f"{word.upos}.{word.role}" if word.role else word.upos for word in words)
+    return {"words": tuple(word.text for word in words), "tags": tags}
 
 
 def _entity_row(language: Grammar, item: Said) -> Row:
@@ -182,41 +190,93 @@ def _bitext_row(language: Grammar, item: Said) -> Row:
     return {"first": _say(language, item), "second": _say(grammar("en"), item)}
 
 
-def _mined_row(language: Grammar, item: _Mined) -> Row:
-    return {
-        "id": str(item.number),
-        "foreign": _say(language, item.said) if "foreign" in item.sides else "",
-        "english": _say(grammar("en"), item.said) if "english" in item.sides else "",
-    }
+def _searched_row(language: Grammar, item: Searched) -> Row:
+    own = grammar(item.language) if item.language else language
+    return {"side": item.side, "id": item.id, "language": own.code, "text": _say(own, *item.said), "pairs": item.pairs}
 
 
-def _hypothesis(group: list[Inference]) -> list[Said]:
-    return [group[0].hypothesis]
+def _asked_row(language: Grammar, item: Searched) -> Row:
+    return _searched_row(language, item) | {"context": _say(language, *item.context)}
+
+
+def _mention(language: Grammar, said: Said, role: str) -> Row:
+    """A sentence and where the mention stands in it."""
+    sentence = language.sentence(*said)
+    start, end = sentence.span(role, named=True)
+    return {"text": sentence.text, "start": start, "end": end}
+
+
+def _mentioned_row(language: Grammar, item: Searched) -> Row:
+    mention = _mention(language, item.said[0], item.names) if item.names else {"start": 0, "end": 0}
+    return _searched_row(language, item) | mention
+
+
+def _lareqa_train_row(language: Grammar, item: Reading) -> Row:
+    said = next(said for said in item.passage if said.fact is item.question.fact)
+    question, context = _say(language, item.question), _say(language, *item.passage)
+    return {"question": question, "sentence": _say(language, said), "context": context}
+
+
+def _mewsli_train_row(language: Grammar, item: Entity) -> Row:
+    return _mention(language, item.mention, item.names) | {"description": _say(language, *item.description)}
+
+
+def _names(said: Callable[[Any], Iterable[Said]]) -> Callable[[list[Any]], Iterable[str]]:
+    """A group's sentences, which no other group may have together."""
+    return lambda group: [repr(list(said(group)))]
 
 
 def _pair(group: list[Labelled]) -> list[Said]:
     return [group[0].first, *sorted((item.second for item in group), key=repr)]
 
 
-def _passage(group: list[Reading]) -> list[Said]:
-    return [group[0].question, *group[0].passage]
+def _everywhere(said: Said) -> Iterator[str]:
+    """A sentence as every language writes it: some cannot tell apart what others can."""
+    return (f"{code} {_say(grammar(code), said)}" for code in LANGUAGES)
 
 
-def _itself(group: list[Said]) -> list[Said]:
-    return group
+def _mined_names(group: list[Searched]) -> Iterator[str]:
+    return (name for item in group if item.side == "english" or not item.pairs for name in _everywhere(*item.said))
 
 
+def _asked_names(group: list[Searched]) -> Iterator[str]:
+    """Every text as it is written, and what the candidates answer, so that a question has one right sentence."""
+    for item in group:
+        if (item.side, item.language) == ("candidate", "en"):
+            yield from answered(item.said[0].fact)
+    yield from _mentioned_names(group)
+
+
+def _mentioned_names(group: list[Searched]) -> Iterator[str]:
+    return (f"{item.side} {item.language} {_say(grammar(item.language), *item.said)}" for item in group)
+
+
+_question = _names(lambda group: [group[0].question])
+_passage = _names(lambda group: [group[0].question, *group[0].passage])
+_told = _names(lambda group: group[0].told)
+_itself = _names(lambda group: group)
+FOREIGN = LANGUAGES[1:]
+SEVERAL = ("mul",)
 SETS: Mapping[str, Set] = {
-    "nli": Set(inferences, _hypothesis, _inference_row),
-    "paraphrase": Set(paraphrases, lambda group: [group[0].first], _pair_row),
-    "questions": Set(duplicates, _pair, _pair_row),
-    "answers": Set(answers, _pair, _pair_row),
+    "nli": Set(inferences, _names(lambda group: [group[0].hypothesis]), _inference_row),
+    "paraphrase": Set(paraphrases, _names(lambda group: [group[0].first]), _pair_row),
+    "questions": Set(duplicates, _names(_pair), _pair_row),
+    "answers": Set(answers, _names(_pair), _pair_row),
     "qa": Set(readings, _passage, _qa_row),
-    "choice": Set(readings, _passage, _choice_row),
+    "unanswerable": Set(unanswerable, _question, _qa_row),
+    "choice": Set(readings, _passage, _reading_choice_row),
+    "endings": Set(endings, _told, _ending_row),
+    "commonsense": Set(commonsense, _told, _commonsense_row),
+    "causes": Set(causes, _told, _cause_row),
     "tags": Set(_lines, _itself, _tag_row),
+    "categories": Set(_lines, _itself, _category_row),
     "entities": Set(_lines, _itself, _entity_row),
-    "bitext": Set(_sentences, _itself, _bitext_row, parallel=True),
-    "mining": Set(_mining, lambda group: [group[0].said], _mined_row, parallel=True),
-    "text": Set(_paragraphs, lambda group: list(group[0]), lambda language, item: {"text": _say(language, *item)}),
+    "bitext": Set(sentences, lambda group: _everywhere(group[0]), _bitext_row, FOREIGN),
+    "mining": Set(mined, _mined_names, _searched_row, FOREIGN),
+    "lareqa": Set(asked_passages, _asked_names, _asked_row, SEVERAL),
+    "lareqa-train": Set(readings, _passage, _lareqa_train_row),
+    "mewsli": Set(mentioned, _mentioned_names, _mentioned_row, SEVERAL),
+    "mewsli-train": Set(entities, _names(lambda group: group[0].description), _mewsli_train_row),
+    "text": Set(_paragraphs, _names(lambda group: group[0]), lambda language, item: {"text": _say(language, *item)}),
 }
 """The data sets by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -155,16 +156,24 @@ class World:
         return None
 
     def other(self, fact: Fact, role: str) -> Fact | None:
-        """The fact with another filler of a role, in the same split; ``None`` when none was found.
+        """The fact with another filler of a role, in the same split; ``None`` when there is none.
 
-        Of the role's neighbours only those before it are minded, so another verb may not fit the object.
+        Of the role's neighbours only those before it are minded, so another verb may not fit the object; but nobody
+        meets himself, and no man is a wife.
         """
-        for _ in range(_MAX_DRAWS):
-            drawn = self._draw(fact.relation, {name: phrase for name, phrase in fact.roles.items() if name != role})
-            if role not in drawn.roles or drawn.roles[role].same_as(fact.roles[role]):
+        own = fact.roles[role]
+        before = {name: fact.roles[name] for name in itertools.takewhile(lambda name: name != role, fact.roles)}
+        if role in VALUES:
+            phrases = [Phrase(figure=figure) for figure in VALUES[role]]
+        else:
+            taken = {phrase.lexeme for phrase in fact.roles.values()}
+            phrases = [Phrase(lexeme) for lexeme in self._fillers(fact.relation, role, before) if lexeme not in taken]
+        for phrase in self.rng.sample(phrases, len(phrases)):
+            changed = fact.but(**{role: self._described(phrase, fact.relation, role, before)})
+            kin = changed.roles.get("kin")
+            if changed.split != self.split or phrase.same_as(own):
                 continue
-            changed = fact.but(**{role: drawn.roles[role]})
-            if changed.split == self.split:
+            if kin is None or kin == _kin(KIN[kin.lexeme], changed.subject):
                 return changed
         return None
 

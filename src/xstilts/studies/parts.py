@@ -85,9 +85,10 @@ class StandIns:
 
     def _instead(self, use: _Use) -> str:
         if self._miniature is not None:
-            made = {**dict.fromkeys(self._miniature.values()), **self._miniature}
-            one_of("task that the miniature stands for", use.task, made)
-            return made[use.task] or use.task
+            if use.task.startswith("mini-"):
+                return find(use.task).name
+            one_of("task that the miniature stands for", use.task, self._miniature)
+            return self._miniature[use.task]
         find(use.task)
         self._asked.add(use)
         return self._slices.get(use, use.task)

@@ -52,7 +52,7 @@ def _social(row: Row) -> Choices:
     return Choices(f"{row['context']} {row['question']}", row["choices"], row["label"])
 
 
-def _copa(row: Row) -> Choices:
+def copa(row: Row) -> Choices:
     """COPA and XCOPA: the question in English, as XTREME-R (google-research/xtreme, third_party/run_xcopa.py)."""
     if row["question"] not in _COPA_QUESTIONS:
         raise ValueError(f"expected the question cause or effect, got {row['question']!r}")
@@ -126,7 +126,7 @@ SOCIAL_IQA = _choose(
 
 COPA = _choose(
     "copa",
-    _copa,
+    copa,
     Files("copa_en/{split}-en.jsonl", readers.jsonl, _COPA_COLUMNS),
     splits=Splits(train="train", dev="val"),
     rows={"train": 400, "dev": 100},
@@ -137,7 +137,7 @@ COPA = _choose(
 
 XCOPA = _choose(
     "xcopa",
-    _copa,
+    copa,
     Files("xcopa/data/{language}/{split}.{language}.jsonl", readers.jsonl, _COPA_COLUMNS),
     languages=langs("et ht id it qu sw ta th tr vi zh"),
     splits=Splits(dev="val", test="test"),
