@@ -265,10 +265,10 @@ def test_collate_against_a_reconstruction(example_lengths: list[list[int]], draw
     for number, (start, sequence) in enumerate(zip(batch.starts.tolist(), sequences, strict=True)):
         assert packed[start : start + len(sequence)] == sequence
         assert batch.segment[start : start + len(sequence)].tolist() == [number] * len(sequence)
-    assert batch.num_tokens == len(packed) == sum(map(len, sequences)) == sum(batch.row_lengths)
-    assert list(batch.row_lengths) == sorted(map(len, sequences), reverse=True)
+    assert batch.num_tokens == len(packed) == sum(map(len, sequences)) == sum(batch.packing.lengths)
+    assert list(batch.packing.lengths) == sorted(map(len, sequences), reverse=True)
     in_row_order = sorted(range(len(sequences)), key=lambda number: batch.starts[number])
-    assert [len(sequences[number]) for number in in_row_order] == list(batch.row_lengths)
+    assert [len(sequences[number]) for number in in_row_order] == list(batch.packing.lengths)
     assert batch.rows.tolist() == rows
     assert batch.num_examples == len(rows)
     assert batch.targets["label"].tolist() == [1000 + row for row in rows]

@@ -77,7 +77,7 @@ def test_the_loss_is_a_softmax_over_the_batch_of_scaled_cosines(pooling: str, fo
         sides: tuple[list[Tensor], list[Tensor]] = ([], [])
         for row in order:
             batch = collate(data, [row], CPU)
-            hidden = model.encoder(batch.ids, batch.row_lengths, batch.types)
+            hidden = model.encoder(batch.ids, batch.packing.lengths, batch.types)
             for side, (start, length) in enumerate(zip(batch.starts.tolist(), batch.lengths.tolist(), strict=True)):
                 own = hidden[start : start + length]
                 if pooling == "pooler":

@@ -129,9 +129,20 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
 
 
 def numeric_path(stage: Train | Evaluate, device: str) -> str:
-    """What float results depend on beside the declaration: device type, precision, kernel, threads on a CPU."""
+    """What float results depend on beside the declaration.
+
+    Device type, precision, attention kernel, threads on a CPU, and whether a training has the embedding rows in use
+    alone, whose sums differ from those of the whole table in the last bits.
+    """
+    from xstilts.tasks import find
+
+    from .attention import varlen_problem
+
     threads = f"-{stage.num_threads}thread" if device == "cpu" else ""
-    return f"{device.split(':')[0]}-{stage.precision}-sdpa{threads}"
+    varlen = device.startswith("cuda") and stage.precision == "bfloat16" and varlen_problem() is None
+    trained = stage.mixture.tasks if isinstance(stage, Train) else ()
+    rows = "-rows" if trained and all(find(name).kind.name != "mlm" for name in trained) else ""
+    return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
 
 
 def environment(stage: Train | Evaluate, device: str) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 A packed row holds the tokens of N sequences one after the other, `T = sum(lengths)`. Inside `packed(lengths)`
 the attention function that transformers knows as `xstilts_packed` keeps every token within its own sequence.
-`_sdpa` does the work; a further kernel (CUDA varlen, say) is one more function of its signature, chosen in
-`packed_attention`.
+On CUDA in half precision and without attention dropout torch's variable-length kernel does the work, anywhere else
+scaled dot products, one call for each run of equal lengths.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,6 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 PACKED = "xstilts_packed"
+HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,21 @@ class Packing:
 
     Attributes:
         num_tokens: T, the length of the row.
-        runs: the sequences, equal neighbours joined; a row sorted by length has the fewest runs.
+        longest: tokens of the longest sequence, or an upper bound of them.
+        bounds: [N + 1] int32 on the row's device: where the sequences begin, and T.
+        positions: [T] int64 on the row's device: each token's place in its sequence, from 0.
+        lengths: tokens of each sequence, in the order of the row; none for a row of static shape, whose bounds change
+            from step to step.
     """
 
     num_tokens: int
-    runs: tuple[Run, ...]
+    longest: int
+    bounds: torch.Tensor
+    positions: torch.Tensor
+    lengths: tuple[int, ...] = ()
 
     @staticmethod
-    def of(lengths: Sequence[int]) -> Packing:
+    def of(lengths: Sequence[int], device: torch.device | str = "cpu") -> Packing:
         """The packing of sequences of these lengths, each at least 1.
 
         Raises:
@@ -62,11 +72,20 @@ class Packing:
         """
         if len(lengths) == 0 or min(lengths) < 1:
             raise ValueError(f"a packed row needs sequences of at least one token, got lengths {list(lengths)!r}")
+        bounds = torch.zeros(len(lengths) + 1, dtype=torch.int32)
+        bounds[1:] = torch.tensor(lengths).cumsum(0)
+        counts = bounds.diff().long()
+        positions = torch.arange(int(bounds[-1])) - bounds[:-1].long().repeat_interleave(counts)
+        return Packing(int(bounds[-1]), max(lengths), bounds.to(device), positions.to(device), tuple(lengths))
+
+    @functools.cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The sequences, equal neighbours joined; a row sorted by length has the fewest runs."""
         runs, start = [], 0
-        for length, equals in groupby(lengths):
+        for length, equals in groupby(self.lengths):
             runs.append(Run(start, len(list(equals)), length))
             start = runs[-1].stop
-        return Packing(start, tuple(runs))
+        return tuple(runs)
 
 
 # A plain global: torch.compile cannot trace ContextVar.get. So there is one forward at a time per process.
@@ -74,10 +93,10 @@ _current: Packing | None = None
 
 
 @contextlib.contextmanager
-def packed(lengths: Sequence[int]) -> Iterator[Packing]:
-    """Within this context, attention treats a row of `sum(lengths)` tokens as `len(lengths)` sequences."""
+def packed(packing: Packing | Sequence[int]) -> Iterator[Packing]:
+    """Within this context, attention treats a row as the sequences of a packing, or of lengths on the CPU."""
     global _current
-    before, _current = _current, Packing.of(lengths)
+    before, _current = _current, packing if isinstance(packing, Packing) else Packing.of(packing)
     try:
         yield _current
     finally:
@@ -124,7 +143,52 @@ def packed_attention(
     if attention_mask is not None or changes:
         raise NotImplementedError(f"packed attention takes no mask and no {', '.join(changes) or 'bias'}")
     radius = None if sliding_window is None else sliding_window - 1
+    if query.is_cuda and query.dtype in HALF and not dropout and varlen_problem(radius is not None) is None:
+        return _varlen(query, key, value, _current, scaling, radius), None
+    if not _current.lengths:
+        raise RuntimeError("a row of static shape needs the variable-length kernel")
     return _sdpa(query, key, value, _current, dropout, scaling, radius), None
+
+
+@functools.cache
+def _varlen_arguments() -> frozenset[str]:
+    """The arguments of torch's variable-length attention, none where torch has no such function."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
+    return frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def varlen_problem(window: bool = False) -> str | None:
+    """Why torch's variable-length kernel cannot be used, or ``None``."""
+    known = _varlen_arguments()
+    if not known:
+        return f"torch {torch.__version__} has no variable-length attention"
+    lacking = [name for name in ("scale", *(["window_size"] if window else [])) if name not in known]
+    return f"the variable-length attention of torch {torch.__version__} has no {lacking[0]}" if lacking else None
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    packing: Packing,
+    scaling: float | None,
+    radius: int | None,
+) -> torch.Tensor:
+    """One call of torch's flash kernel for all sequences."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, d]
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:
+        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+    window: dict[str, Any] = {} if radius is None else {"window_size": (radius, radius)}
+    bounds, longest = packing.bounds, packing.longest
+    context = varlen_attn(q, k, v, bounds, bounds, longest, longest, scale=scaling, **window)
+    assert isinstance(context, torch.Tensor)
+    return context.unsqueeze(0)
 
 
 def _sdpa(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -39,6 +40,21 @@ class Tokenised:
             if self._chunks
             else np.zeros(0, dtype=np.int64)
         )  # [E] tokens of all of an example's sequences
+        self.numbers: np.ndarray | None = None  # [V] new numbers of token ids, where a table was cut down
+
+    @functools.cached_property
+    def num_sequences(self) -> np.ndarray:
+        """[E] sequences of every example."""
+        return np.concatenate([np.diff(batch.column("lengths").offsets.to_numpy()) for batch in self._chunks])
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(int(batch.column("lengths").flatten().to_numpy().max()) for batch in self._chunks)
+
+    def ids_in_use(self) -> np.ndarray:
+        """The token ids that occur, ascending."""
+        return np.unique(np.concatenate([np.unique(batch.column("ids").flatten()) for batch in self._chunks]))
 
     def __len__(self) -> int:
         return len(self.num_tokens)
@@ -51,7 +67,8 @@ class Tokenised:
         batch = self._chunks[row // _CHUNK_EXAMPLES]
         at = row % _CHUNK_EXAMPLES
         per_token = {name: _slice(batch.column(name), at) for name in self.per_token}
-        return _slice(batch.column("ids"), at), per_token, _slice(batch.column("lengths"), at)
+        ids = _slice(batch.column("ids"), at)
+        return ids if self.numbers is None else self.numbers[ids], per_token, _slice(batch.column("lengths"), at)
 
 
 def _slice(column: Any, at: int) -> np.ndarray:

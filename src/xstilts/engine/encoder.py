@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from .attention import PACKED, packed
+from .attention import PACKED, Packing, packed
 from .folders import quiet, read_config, without_pooler
 
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
@@ -102,7 +102,7 @@ class Encoder(torch.nn.Module):
     def forward(
         self,
         ids: torch.Tensor,
-        lengths: Sequence[int],
+        packing: Packing | Sequence[int],
         types: torch.Tensor | None = None,
         all_layers: bool = False,
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
@@ -112,7 +112,7 @@ class Encoder(torch.nn.Module):
 
         Args:
             ids: `[T]` int64 token ids, the sequences one after the other, special tokens included.
-            lengths: tokens of each sequence, `sum(lengths) == T`.
+            packing: where the sequences lie, or the tokens of each, `sum(lengths) == T`.
             types: `[T]` int64 token types; ignored by architectures that have none or only one.
             all_layers: whether to return every hidden state.
 
@@ -125,25 +125,26 @@ class Encoder(torch.nn.Module):
         Raises:
             ValueError: the lengths do not fit the row, or a sequence is too long for the encoder.
         """
-        if sum(lengths) != ids.shape[0] or min(lengths, default=0) < 1:
-            raise ValueError(
-                f"lengths {list(lengths)!r} (sum {sum(lengths)}) do not fit a row of {ids.shape[0]} tokens"
-            )
-        if max(lengths) > self.max_positions:
-            raise ValueError(f"a sequence of {max(lengths)} tokens, the encoder takes at most {self.max_positions}")
-        run = self._forward_padded if self.padded else self._forward_packed
-        return run(ids, lengths, types if self._reads_types else None, all_layers)
+        if not isinstance(packing, Packing):
+            if sum(packing) != ids.shape[0] or min(packing, default=0) < 1:
+                raise ValueError(
+                    f"lengths {list(packing)!r} (sum {sum(packing)}) do not fit a row of {ids.shape[0]} tokens"
+                )
+            packing = Packing.of(packing, ids.device)
+        if packing.lengths and packing.longest > self.max_positions:
+            raise ValueError(f"a sequence of {packing.longest} tokens, the encoder takes at most {self.max_positions}")
+        types = types if self._reads_types else None
+        if self.padded:
+            return self._forward_padded(ids, packing.lengths, types, all_layers)
+        return self._forward_packed(ids, packing, types, all_layers)
 
     def _forward_packed(
-        self, ids: torch.Tensor, lengths: Sequence[int], types: torch.Tensor | None, all_layers: bool
+        self, ids: torch.Tensor, packing: Packing, types: torch.Tensor | None, all_layers: bool
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        counts = torch.tensor(lengths)
-        starts = (counts.cumsum(0) - counts).repeat_interleave(counts)  # [T]
-        positions = torch.arange(len(starts)) - starts + self.first_position
-        inputs = {"input_ids": ids[None], "position_ids": positions[None].to(ids.device, non_blocking=True)}
+        inputs = {"input_ids": ids[None], "position_ids": packing.positions[None] + self.first_position}
         if types is not None:
             inputs["token_type_ids"] = types[None]
-        with packed(lengths):
+        with packed(packing):
             output = self.model(**inputs, output_hidden_states=all_layers)
         if all_layers:
             return tuple(hidden[0] for hidden in output.hidden_states)
@@ -187,7 +188,7 @@ class Encoder(torch.nn.Module):
         alone = torch.cat([model(part[None]).last_hidden_state[0] for part in ids.split(lengths)])  # [T, H]
         model.set_attn_implementation(PACKED)
         try:
-            together = self._forward_packed(ids, lengths, None, all_layers=False)
+            together = self._forward_packed(ids, Packing.of(lengths, ids.device), None, all_layers=False)
             assert isinstance(together, torch.Tensor)
             agrees = bool((together - alone).abs().max() <= 1e-4 * alone.abs().max())
         except NotImplementedError:

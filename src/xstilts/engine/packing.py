@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,10 @@ from torch import Tensor
 from xstilts.spec import stream_seed
 from xstilts.stage import Budget, Mixture
 
+from .attention import Packing
 from .data import Tokenised
+
+TOKEN_MULTIPLE = 16
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,18 @@ class Batch:
     """A batch without padding: N sequences in one row of T tokens.
 
     Sequences lie in the row by length, longest first, so that equal lengths are neighbours; ``starts``,
-    ``lengths`` and ``segment`` number them in the order of the examples (an example's sequences together).
+    ``lengths`` and ``segment`` number them in the order of the examples (an example's sequences together). In a batch
+    of a static shape further sequences follow, of example number E: empty ones, and a last one of filling tokens.
     """
 
     ids: Tensor  # [T] int64
     types: Tensor | None  # [T] int64 token types, for tokenizers that have them
-    row_lengths: tuple[int, ...]  # N lengths in row order
+    packing: Packing  # of the row
     starts: Tensor  # [N] int64: first token of each sequence in the row
     lengths: Tensor  # [N] int64
     segment: Tensor  # [T] int64: the sequence of each token
     example: Tensor  # [N] int64: the example of each sequence, counted within the batch
+    first: Tensor  # [E] int64: the first sequence of each example
     targets: dict[str, Tensor]  # int64, [E] each, or [T] where a target is per token
     rows: np.ndarray  # [E] the examples' row numbers
 
@@ -45,8 +51,27 @@ class Batch:
         return len(self.rows)
 
 
-def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.device) -> Batch:
-    """Pack the examples ``rows`` of ``data`` into one batch on ``device``."""
+class Shape(NamedTuple):
+    """The static shape of a batch.
+
+    Attributes:
+        num_tokens: tokens with those that fill.
+        num_sequences: sequences, of which the last holds the filling tokens.
+        longest: an upper bound of a sequence's tokens, the filling one's included.
+    """
+
+    num_tokens: int
+    num_sequences: int
+    longest: int
+
+
+def collate(
+    data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.device, shape: Shape | None = None
+) -> Batch:
+    """Pack the examples ``rows`` of ``data`` into one batch on ``device``, filled up to a static shape if there is one.
+
+    Targets of filling tokens are `FILLED`.
+    """
     rows = np.asarray(rows, dtype=np.int64)
     sequences: list[np.ndarray] = []
     counts: list[int] = []
@@ -64,22 +89,83 @@ def collate(data: Tokenised, rows: Sequence[int] | np.ndarray, device: torch.dev
     row_starts[1:] = np.cumsum(lengths[order])[:-1]
     starts = np.empty_like(row_starts)
     starts[order] = row_starts
+    example = np.repeat(np.arange(len(rows)), counts)
+    flat = {name: np.concatenate([values[i] for i in order]) for name, values in per_token.items()}
+    flat |= {"ids": np.concatenate([sequences[i] for i in order]), "segment": np.repeat(order, lengths[order])}
+    if shape is not None:
+        num_real, num_filling = len(flat["ids"]), shape.num_tokens - len(flat["ids"])
+        more = shape.num_sequences - len(lengths)
+        assert num_filling >= 0, "the shape holds the batch"
+        assert more >= 1, "one sequence fills"
+        bounds = np.concatenate([[0], np.cumsum(lengths[order]), np.full(more, num_real)])
+        bounds[-1] = shape.num_tokens
+        positions = np.concatenate([np.arange(n) for n in lengths[order]] + [np.zeros(num_filling, dtype=np.int64)])
+        starts = np.append(starts, np.zeros(more, dtype=np.int64))
+        lengths = np.append(lengths, [0] * (more - 1) + [num_filling])
+        example = np.append(example, np.full(more, len(rows)))
+        fill = {"ids": flat["ids"][0], "types": 0, "segment": shape.num_sequences - 1}
+        flat = {
+            name: np.append(values, np.full(num_filling, fill.get(name, FILLED.get(name, 0))))
+            for name, values in flat.items()
+        }
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
 
-    packed = {name: tensor(np.concatenate([values[i] for i in order])) for name, values in per_token.items()}
+    if shape is None:
+        packing = Packing.of(lengths[order].tolist(), device)
+    else:
+        packing = Packing(shape.num_tokens, shape.longest, tensor(bounds).int(), tensor(positions))
+    packed = {name: tensor(values) for name, values in flat.items()}
     return Batch(
-        ids=tensor(np.concatenate([sequences[i] for i in order])),
+        ids=packed.pop("ids"),
         types=packed.pop("types", None),
-        row_lengths=tuple(int(n) for n in lengths[order]),
+        packing=packing,
         starts=tensor(starts),
         lengths=tensor(lengths),
-        segment=tensor(np.repeat(order, lengths[order])),
-        example=tensor(np.repeat(np.arange(len(rows)), counts)),
+        segment=packed.pop("segment"),
+        example=tensor(example),
+        first=tensor(np.cumsum(counts) - counts),
         targets={name: tensor(values[rows]) for name, values in data.targets.items()} | packed,
         rows=rows,
     )
+
+
+FILLED = {"label": -100}
+"""Targets of filling tokens, 0 for any other name: no word to tag, and a place that some span may begin in."""
+
+
+def token_shapes(num_tokens: np.ndarray, num_shapes: int = 8) -> tuple[int, ...]:
+    """The static sizes that waste the fewest tokens when every step runs in the smallest one that holds it.
+
+    Exact, by dynamic programming over the steps' sizes rounded up to `TOKEN_MULTIPLE`.
+
+    Args:
+        num_tokens: [S] tokens of the steps.
+        num_shapes: how many sizes at most.
+
+    Returns:
+        The sizes, ascending; the last one holds the largest step.
+    """
+    sizes, counts = np.unique(-(-np.asarray(num_tokens) // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])  # steps of the first n sizes
+    best = np.full(len(sizes) + 1, np.inf)
+    best[0] = 0
+    choices = []
+    for _ in range(min(num_shapes, len(sizes))):
+        # best[j] = least over i < j of best[i] + what the sizes i .. j-1 cost in the shape of size j-1
+        cost = best[:-1, None] + sizes[None, :] * (below[None, 1:] - below[:-1, None])
+        cost[np.tril_indices(len(sizes), -1)] = np.inf
+        choices.append(cost.argmin(axis=0))
+        best = np.concatenate([[np.inf], cost.min(axis=0)])
+    found: list[int] = []
+    stop = len(sizes)
+    for choice in reversed(choices):
+        if stop == 0:
+            break
+        found.append(int(sizes[stop - 1]))
+        stop = int(choice[stop - 1])
+    return tuple(reversed(found))
 
 
 def length_sorted_batches(num_tokens: np.ndarray, token_budget: int) -> list[np.ndarray]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from xstilts.spec import stream_seed
 from xstilts.stage import Recipe, Train
 from xstilts.tasks import find
 from xstilts.tasks.task import Task
@@ -24,9 +24,12 @@ from .evaluate import forget_model, predict
 from .kinds import KINDS
 from .lists import refuse_overflow
 from .model import Model
-from .packing import Batch, Schedule, collate, schedule
+from .packing import Schedule, schedule
+from .rows import RowsInUse
+from .step import Steps, adamw, decay_factor, learning_rate
 
 _REPORT_SECONDS = 0.5
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     forget_model()
     model = Model(start_folder(stage.start, context), recipe)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
-    model.to(device)
     members = _members(stage, model, context)
+    in_use = _rows_in_use(model, members)
+    model.to(device)
     plan = schedule(
         stage.mixture,
         stage.budget,
@@ -58,7 +62,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         official=stage.official_sizes or [None] * len(members),
         batch_examples=[recipe.batch_examples_of(member.task.name) for member in members],
     )
-    optimiser = _optimiser(model, recipe)
+    optimiser = adamw(model, recipe, device)
     course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device))
     first_step, started = course.step, time.monotonic()
     checkpointed = reported = started
@@ -66,6 +70,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     losses = torch.zeros(plan.num_steps, device=device)
     losses[:first_step] = torch.tensor(course.losses, device=device)
 
+    steps = Steps(stage, model, optimiser, plan, [m.task for m in members], [member.rows for member in members], device)
     saved_step = first_step
 
     def save() -> None:
@@ -77,15 +82,12 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         checkpoint.save(context.work, model, optimiser, course)
         saved_step = course.step
 
-    while course.step < plan.num_steps:
+    for step, (batch, shape) in _ahead(steps.batch, first_step, plan.num_steps):
         if context.stop():
             save()
             raise Interrupted(f"stopped at step {course.step} of {plan.num_steps}")
-        step = course.step
-        member = members[int(plan.task_of_step[step])]
-        batch = collate(member.rows, plan.rows(step), device)
-        losses[step] = _step(model, optimiser, member.task, batch, stage, step, plan.num_steps)
-        course.num_tokens.append(batch.num_tokens)
+        losses[step] = steps(step, batch, shape)
+        course.num_tokens.append(steps.num_tokens(step))
         course.step += 1
         if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
             _refuse_nan(losses[: course.step].tolist(), plan)
@@ -114,15 +116,40 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     course.losses = losses.tolist()  # finite: the last step was evaluated
     if recipe.checkpoint == "best":
         checkpoint.load_best(context.work, model, course)
+    result = _result(plan, members, course, recipe)
+    if in_use:
+        in_use.restore(decay_factor(recipe, result["checkpoint_step"], plan.num_steps))
     model.save(out / "weights")
     _write_log(out / "log.jsonl", plan, course, recipe)
-    result = _result(plan, members, course, recipe)
     return result | {
+        "step_path": steps.path,
+        "step_waste": steps.waste,
+        "embedding_rows": [in_use.num_rows, in_use.num_whole] if in_use else None,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         "tokenizer_fingerprint": model.fingerprint,
         "num_layers": model.encoder.num_layers,
         "tokens_per_second": sum(course.num_tokens[first_step:]) / max(seconds, 1e-9),
         "resumed_at_step": first_step,
     }
+
+
+def _ahead(make: Callable[[int], _T], start: int, stop: int) -> Iterator[tuple[int, _T]]:
+    """Numbers and what is made of them, each made in a thread while the one before is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(make, start) if start < stop else None
+        for number in range(start, stop):
+            assert coming is not None
+            made = coming.result()
+            coming = thread.submit(make, number + 1) if number + 1 < stop else None
+            yield number, made
+
+
+def _rows_in_use(model: Model, members: list[Member]) -> RowsInUse | None:
+    """The embedding table cut down to what the rows of a stage reach, where that is exact."""
+    if model.encoder.padded or any(member.task.kind.name == "mlm" for member in members):
+        return None
+    data = {id(part): part for member in members for part in (member.rows, member.dev)}
+    return RowsInUse(model.encoder, data.values())
 
 
 def _members(stage: Train, model: Model, context: Context) -> list[Member]:
@@ -146,59 +173,6 @@ def _members(stage: Train, model: Model, context: Context) -> list[Member]:
             raise ValueError(f"{name} has no training rows")
         members.append(Member(find(name), rows, dev or rows, "dev" if dev else "train"))
     return members
-
-
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW without decay on biases and normalisation weights: the parameters of one dimension."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=recipe.learning_rate,
-        betas=(recipe.adam_beta1, recipe.adam_beta2),
-        eps=recipe.adam_epsilon,
-        fused=True,
-    )
-
-
-def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
-    """Linear warm-up from 0 over ``warmup_share`` of the steps, then linear decay to 0, or constant.
-
-    As transformers' ``get_linear_schedule_with_warmup``; ``step`` counts from 0.
-    """
-    num_warmup = math.ceil(recipe.warmup_share * num_steps)
-    if step < num_warmup:
-        return recipe.learning_rate * step / num_warmup
-    if recipe.decay == "constant":
-        return recipe.learning_rate
-    return recipe.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
-
-
-def _step(
-    model: Model,
-    optimiser: torch.optim.AdamW,
-    task: Task,
-    batch: Batch,
-    stage: Train,
-    step: int,
-    num_steps: int,
-) -> Tensor:
-    """One optimisation step; dropout and masks are functions of (seed, step), so a resume needs no RNG state."""
-    recipe = stage.recipe
-    model.train()
-    torch.manual_seed(stream_seed(stage.seed, "dropout", step))
-    rng = torch.Generator().manual_seed(stream_seed(stage.seed, "mask", step))
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        loss = KINDS[task.kind.name].loss(model.encoder, model.head(task.name), batch, rng)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, step, num_steps)
-    optimiser.step()
-    return loss.detach()
 
 
 def _refuse_nan(losses: list[float], plan: Schedule) -> None:

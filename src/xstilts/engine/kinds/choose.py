@@ -52,22 +52,24 @@ def head(kind: Choose, encoder: Any, tokenizer: Any, recipe: Recipe) -> tag.Head
     return tag.Head(encoder.hidden_size, 1, 0.1 if recipe.hidden_dropout is None else recipe.hidden_dropout)
 
 
-def _scores(encoder: Any, head: tag.Head, batch: Any) -> Lists:
-    """A score for each choice of each example."""
-    hidden = encoder(batch.ids, batch.row_lengths, batch.types)  # [T, H]
-    return Lists(head(hidden[batch.starts]).squeeze(1), torch.bincount(batch.example, minlength=batch.num_examples))
+def _scores(encoder: Any, head: tag.Head, batch: Any) -> Tensor:
+    """A score for each choice, [N]."""
+    hidden = encoder(batch.ids, batch.packing, batch.types)  # [T, H]
+    return head(hidden[batch.starts]).squeeze(1)
 
 
 def loss(encoder: Any, head: tag.Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats of a softmax over the choices of an example, however many; mean over examples."""
-    scores, lengths = _scores(encoder, head, batch)
-    right = lengths.cumsum(0) - lengths + batch.targets["label"]  # [E]
-    return (logsumexp_by(scores, batch.example, batch.num_examples) - scores[right]).mean()
+    scores = _scores(encoder, head, batch)
+    right = batch.first + batch.targets["label"]  # [E]
+    total = logsumexp_by(scores, batch.example, batch.num_examples + 1)[:-1]  # the last group is what only fills
+    return (total - scores[right]).mean()
 
 
 def decode(encoder: Any, head: tag.Head, batch: Any) -> dict[str, Tensor | Lists]:
     """The scores of each example's choices and the index of the right one [E]."""
-    return {"scores": _scores(encoder, head, batch), "gold": batch.targets["label"]}
+    lengths = torch.bincount(batch.example, minlength=batch.num_examples)
+    return {"scores": Lists(_scores(encoder, head, batch), lengths), "gold": batch.targets["label"]}
 
 
 def table(kind: Choose, columns: dict[str, Any], examples: Sequence[Choices]) -> pa.Table:

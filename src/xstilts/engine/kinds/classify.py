@@ -60,8 +60,8 @@ def head(kind: Classify, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
 
 
 def _logits(encoder: Any, head: Head, batch: Any) -> Tensor:
-    hidden = encoder(batch.ids, batch.row_lengths, batch.types)  # [T, H]
-    return head(hidden[batch.starts]).float()
+    hidden = encoder(batch.ids, batch.packing, batch.types)  # [T, H]
+    return head(hidden[batch.starts[batch.first]]).float()
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:

@@ -95,7 +95,7 @@ def pool(hidden: Tensor, batch: Any, pooling: str) -> Tensor:
     if pooling == "cls":
         return hidden[batch.starts]
     total = hidden.new_zeros(len(batch.lengths), hidden.shape[1]).index_add_(0, batch.segment, hidden)
-    count = batch.lengths
+    count = batch.lengths.clamp(min=1)
     if pooling == "mean-no-special":
         total = total - hidden[batch.starts] - hidden[batch.starts + batch.lengths - 1]
         total = total.where(count[:, None] > 2, 0.0)  # nothing else to average: no direction, not rounding noise
@@ -108,7 +108,7 @@ def vectors(encoder: Any, head: Head | None, batch: Any, cells: Sequence[tuple[i
 
     ``pooler`` is the head's own vector.
     """
-    layers = encoder(batch.ids, batch.row_lengths, batch.types, all_layers=True)
+    layers = encoder(batch.ids, batch.packing, batch.types, all_layers=True)
     found = []
     for layer, pooling in cells:
         if pooling == "pooler":
@@ -121,8 +121,9 @@ def vectors(encoder: Any, head: Head | None, batch: Any, cells: Sequence[tuple[i
 
 def _sides(encoder: Any, head: Head, batch: Any) -> Tensor:
     """Normalised vectors [E, 2, H] of both sides under the head."""
-    hidden = encoder(batch.ids, batch.row_lengths, batch.types)  # [T, H]
-    return nn.functional.normalize(head(hidden, batch), dim=1).unflatten(0, (batch.num_examples, 2))
+    hidden = encoder(batch.ids, batch.packing, batch.types)  # [T, H]
+    vectors = head(hidden, batch)[: 2 * batch.num_examples]
+    return nn.functional.normalize(vectors, dim=1).unflatten(0, (batch.num_examples, 2))
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:

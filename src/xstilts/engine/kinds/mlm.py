@@ -82,7 +82,7 @@ def mask(batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: tor
 def _losses(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     ids, labels = mask(batch, mask_id=head.mask_id, num_ids=head.num_ids, probability=head.probability, rng=rng)
     where = (labels != IGNORED).nonzero().squeeze(1)  # [M]
-    hidden = encoder(ids, batch.row_lengths, batch.types)
+    hidden = encoder(ids, batch.packing, batch.types)
     logits = head(hidden[where], encoder.model.get_input_embeddings().weight).float()  # [M, V]
     return nn.functional.cross_entropy(logits, labels[where], reduction="none"), where
 

@@ -124,7 +124,7 @@ def head(kind: Span, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
 
 def _logits(encoder: Any, head: Head, batch: Any) -> Tensor:
     """Start and end logits [T, 2]."""
-    return head(encoder(batch.ids, batch.row_lengths, batch.types))
+    return head(encoder(batch.ids, batch.packing, batch.types))
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
@@ -134,11 +134,13 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """
     logits = _logits(encoder, head, batch)
     allowed = batch.targets["char_begin"] != NOWHERE
-    allowed[batch.starts] = True
-    where = allowed.nonzero().squeeze(1)
-    total = logsumexp_by(logits[where], batch.segment[where], len(batch.lengths))  # [N, 2]
-    right = torch.stack([logits[batch.targets[name] == 1, end] for end, name in enumerate(_MARKS)], 1)  # [N, 2]
-    return (total.sum(0) - right.sum(0)).mean() / len(batch.lengths)
+    allowed = allowed.index_fill(0, batch.starts, True)
+    num_windows = len(batch.lengths)
+    total = logsumexp_by(logits.where(allowed[:, None], -torch.inf), batch.segment, num_windows)  # [N, 2]
+    marks = torch.stack([batch.targets[name] for name in _MARKS], 1)  # [T, 2], one 1 in each window
+    right = torch.zeros_like(total).index_add(0, batch.segment, logits * marks)
+    real = batch.example < batch.num_examples  # [N]
+    return (total - right).where(real[:, None], 0.0).sum() / (2 * real.sum())
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:

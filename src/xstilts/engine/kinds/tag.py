@@ -120,13 +120,13 @@ def _logits(encoder: Any, head: Head, batch: Any) -> tuple[Tensor, Tensor]:
     """Logits [W, C] of all words and where their first pieces are [W], in the order of the examples."""
     where = (batch.targets["label"] != IGNORED).nonzero().squeeze(1)
     where = where[batch.segment[where].argsort(stable=True)]
-    return head(encoder(batch.ids, batch.row_lengths, batch.types)[where]), where
+    return head(encoder(batch.ids, batch.packing, batch.types)[where]), where
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, mean over the words of the batch."""
-    logits, where = _logits(encoder, head, batch)
-    return nn.functional.cross_entropy(logits, batch.targets["label"][where])
+    logits = head(encoder(batch.ids, batch.packing, batch.types))  # [T, C]
+    return nn.functional.cross_entropy(logits, batch.targets["label"], ignore_index=IGNORED)
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Lists]:

@@ -1,0 +1,240 @@
+"""One optimisation step: forward, backward, clipping and AdamW; on CUDA one graph for each task and token shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xstilts.spec import stream_seed
+from xstilts.stage import Recipe, Train
+from xstilts.tasks.task import Task
+
+from .attention import varlen_problem
+from .data import Tokenised
+from .kinds import KINDS
+from .model import Model
+from .packing import Batch, Schedule, Shape, collate, token_shapes
+
+
+def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
+    """Linear warm-up from 0 over ``warmup_share`` of the steps, then linear decay to 0, or constant.
+
+    As transformers' ``get_linear_schedule_with_warmup``; ``step`` counts from 0.
+    """
+    num_warmup = math.ceil(recipe.warmup_share * num_steps)
+    if step < num_warmup:
+        return recipe.learning_rate * step / num_warmup
+    if recipe.decay == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
+
+
+def decay_factor(recipe: Recipe, num_done: int, num_steps: int) -> float:
+    """What AdamW's decay makes of a weight without a gradient in the first ``num_done`` steps, as a factor."""
+    rates = (learning_rate(recipe, step, num_steps) for step in range(num_done))
+    return math.prod(1 - rate * recipe.weight_decay for rate in rates)
+
+
+def adamw(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
+    """AdamW without decay on biases and normalisation weights: the parameters of one dimension."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    on_cuda = device.type == "cuda"
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=torch.zeros((), device=device) if on_cuda else recipe.learning_rate,
+        betas=(recipe.adam_beta1, recipe.adam_beta2),
+        eps=recipe.adam_epsilon,
+        fused=True,
+        capturable=on_cuda,
+    )
+
+
+def graph_problem(stage: Train, model: Model, kinds: set[str], device: torch.device) -> str | None:
+    """Why the steps of a stage cannot be CUDA graphs, or ``None``."""
+    if device.type != "cuda":
+        return f"the device is {device.type}"
+    if stage.recipe.precision != "bfloat16":
+        return f"precision is {stage.recipe.precision}"
+    if model.encoder.padded:
+        return "the encoder pads by itself"
+    if stage.recipe.attention_dropout != 0:
+        return "attention dropout is not 0"
+    if "mlm" in kinds:
+        return "masked language modelling has a varying number of masked tokens"
+    return varlen_problem()
+
+
+class Steps:
+    """Does the steps of a stage.
+
+    Every step of a shape and task that was met before replays one CUDA graph; the first one runs by itself, the second
+    is captured. Dropout and masks are functions of (seed, step), in a replayed graph too, so a resume needs no state of
+    a random generator.
+
+    Attributes:
+        path: ``graph``, or ``plain`` with the reason.
+        waste: share of the tokens of all steps that only fill a shape.
+    """
+
+    def __init__(
+        self,
+        stage: Train,
+        model: Model,
+        optimiser: torch.optim.AdamW,
+        plan: Schedule,
+        tasks: list[Task],
+        data: list[Tokenised],
+        device: torch.device,
+    ) -> None:
+        self._stage, self._model, self._optimiser, self._plan = stage, model, optimiser, plan
+        self._tasks, self._data, self._device = tasks, data, device
+        problem = graph_problem(stage, model, {task.kind.name for task in tasks}, device)
+        self.path = f"plain: {problem}" if problem else "graph"
+        self.waste = 0.0
+        self._shapes = [] if problem else self._choose_shapes()
+        self._graphs: dict[tuple[int, Shape], _Graph | None] = {}
+        self._pool = None if problem else torch.cuda.graph_pool_handle()
+
+    def _choose_shapes(self) -> list[dict[int, Shape]]:
+        """For each task the shapes by number of tokens; all tasks share the sizes."""
+        plan = self._plan
+        tokens, sequences = np.zeros(plan.num_steps, np.int64), np.zeros(plan.num_steps, np.int64)
+        for step in range(plan.num_steps):
+            data, rows = self._data[int(plan.task_of_step[step])], plan.rows(step)
+            tokens[step], sequences[step] = data.num_tokens[rows].sum(), data.num_sequences[rows].sum()
+        sizes = token_shapes(tokens)
+        held = np.array(sizes)[np.searchsorted(sizes, tokens)]
+        self.waste = float(1 - tokens.sum() / held.sum())
+        shapes = []
+        for number, data in enumerate(self._data):
+            own = plan.task_of_step == number
+            most = int(sequences[own].max()) + 1
+            longest = max(data.longest, int((held - tokens)[own].max()))
+            shapes.append({size: Shape(size, most, longest) for size in sizes})
+        return shapes
+
+    def batch(self, step: int) -> tuple[Batch, Shape | None]:
+        """The batch of a step, on the device, or on the CPU in the shape that its graph takes."""
+        number, rows = int(self._plan.task_of_step[step]), self._plan.rows(step)
+        if not self._shapes or len(rows) < self._plan.batch_examples[number]:  # what is left of a task's examples
+            return collate(self._data[number], rows, self._device), None
+        num_tokens = self.num_tokens(step)
+        shape = next(shape for size, shape in self._shapes[number].items() if size >= num_tokens)
+        return _mapped(collate(self._data[number], rows, torch.device("cpu"), shape), Tensor.pin_memory), shape
+
+    def num_tokens(self, step: int) -> int:
+        """Tokens of a step without those that fill."""
+        return int(self._data[int(self._plan.task_of_step[step])].num_tokens[self._plan.rows(step)].sum())
+
+    def __call__(self, step: int, batch: Batch, shape: Shape | None) -> Tensor:
+        """Do one step; the loss before it, [] on the device, to be read before the next step."""
+        model, optimiser, stage, plan = self._model, self._optimiser, self._stage, self._plan
+        number = int(plan.task_of_step[step])
+        task = self._tasks[number]
+        if shape is None or (number, shape) not in self._graphs:
+            if shape is not None:
+                self._graphs[number, shape] = None
+                batch = _mapped(batch, self._to_device)
+            return plain_step(model, optimiser, task, batch, stage, step, plan.num_steps)
+        rng = prepare(optimiser, stage, step, plan.num_steps)
+        graph = self._graphs[number, shape]
+        if graph is None:
+            optimiser.zero_grad(set_to_none=True)
+            own = _mapped(batch, self._to_device)
+            graph = _Graph(own, lambda: update(model, optimiser, task, own, stage, rng, cache=False), self._pool)
+            self._graphs[number, shape] = graph
+        return graph(batch)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device)
+
+
+def plain_step(
+    model: Model, optimiser: torch.optim.AdamW, task: Task, batch: Batch, stage: Train, step: int, num_steps: int
+) -> Tensor:
+    """One optimisation step; the loss before it, []."""
+    rng = prepare(optimiser, stage, step, num_steps)
+    return update(model, optimiser, task, batch, stage, rng)
+
+
+def prepare(optimiser: torch.optim.AdamW, stage: Train, step: int, num_steps: int) -> torch.Generator:
+    """Set what a step depends on beside its batch: the rate, and the streams of (seed, step) for dropout and masks."""
+    torch.manual_seed(stream_seed(stage.seed, "dropout", step))
+    rate = learning_rate(stage.recipe, step, num_steps)
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+    return torch.Generator().manual_seed(stream_seed(stage.seed, "mask", step))
+
+
+def update(
+    model: Model,
+    optimiser: torch.optim.AdamW,
+    task: Task,
+    batch: Batch,
+    stage: Train,
+    rng: torch.Generator,
+    cache: bool = True,
+) -> Tensor:
+    """Forward, backward, clipping and AdamW; ``cache`` keeps the casts of weights, which a graph must not."""
+    half = stage.recipe.precision == "bfloat16"
+    model.train()
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
+        loss = KINDS[task.kind.name].loss(model.encoder, model.head(task.name), batch, rng)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), stage.recipe.max_grad_norm)
+    optimiser.step()
+    return loss.detach()
+
+
+class _Graph:
+    """A captured step and the tensors that it reads."""
+
+    def __init__(self, batch: Batch, step: Callable[[], Tensor], pool: Any) -> None:
+        self._batch = batch
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._loss = step()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Replay on another batch of the shape, from the CPU."""
+        for own, given in zip(_tensors(self._batch), _tensors(batch), strict=True):
+            own.copy_(given, non_blocking=True)
+        self._graph.replay()
+        return self._loss
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    """Everything that a step reads of a batch, in one order."""
+    found = [batch.ids, batch.packing.bounds, batch.packing.positions, batch.starts, batch.lengths, batch.segment]
+    found += [batch.example, batch.first, *(batch.targets[name] for name in sorted(batch.targets))]
+    return found if batch.types is None else [*found, batch.types]
+
+
+def _mapped(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
+    """A batch with another tensor in the place of each."""
+    packing = replace(batch.packing, bounds=function(batch.packing.bounds), positions=function(batch.packing.positions))
+    return replace(
+        batch,
+        ids=function(batch.ids),
+        types=None if batch.types is None else function(batch.types),
+        packing=packing,
+        starts=function(batch.starts),
+        lengths=function(batch.lengths),
+        segment=function(batch.segment),
+        example=function(batch.example),
+        first=function(batch.first),
+        targets={name: function(values) for name, values in batch.targets.items()},
+    )
