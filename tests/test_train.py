@@ -640,7 +640,7 @@ def test_a_checkpoint_of_another_numeric_path_is_not_used(
         bench.train(stage, stop=lambda: next(calls) >= 7)
     course = bench.folder / "a" / "work" / "checkpoint-7" / "course.json"
     document = json.loads(course.read_text())
-    assert document["numeric_path"] == "cpu-float32-sdpa-1thread"
+    assert document["numeric_path"] == "cpu-float32-sdpa-1thread-rows"
     assert document["step"] == len(document["losses"]) == 7
     course.write_text(json.dumps(document | {"numeric_path": "cuda-float32-sdpa"}))
     with monkeypatch.context() as patch:

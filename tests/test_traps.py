@@ -182,11 +182,11 @@ def test_a_stage_runs_on_the_threads_it_declares(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("xstilts.engine.train.train", train)
     before = torch.get_num_threads()
     context = Context({}, tmp_path, None, tmp_path)
-    stages = [Train(Encoder("tiny"), Mixture(("a",)), Budget(1), Recipe(num_threads=count)) for count in (1, 2)]
+    stages = [Train(Encoder("tiny"), Mixture(("mini-nli",)), Budget(1), Recipe(num_threads=n)) for n in (1, 2)]
     paths = [perform(stage, tmp_path, context)["environment"]["numeric_path"] for stage in stages]
     assert seen == [1, 2]
     assert torch.get_num_threads() == before
-    assert paths == ["cpu-float32-sdpa-1thread", "cpu-float32-sdpa-2thread"]
+    assert paths == ["cpu-float32-sdpa-1thread-rows", "cpu-float32-sdpa-2thread-rows"]
     assert stages[0].id != stages[1].id
 
 
