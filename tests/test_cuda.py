@@ -78,7 +78,7 @@ def test_graphs_do_the_steps_of_the_plain_path(
 
 
 def test_dropout_of_a_replayed_step_is_its_own(tmp_path: Path, cache_dir: Path) -> None:
-    """With a rate of next to nothing the losses of one batch differ by dropout alone, and are the same when done again."""
+    """With a rate of next to nothing the losses of one batch differ by dropout alone, and come again."""
     if problem := varlen_problem():
         pytest.skip(problem)
     recipe = replace(RECIPE, hidden_dropout=0.3, learning_rate=1e-12, batch_examples=200)
