@@ -205,7 +205,8 @@ class _Graph:
     def __init__(self, batch: Batch, step: Callable[[], Tensor], pool: Any) -> None:
         self._batch = batch
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        # thread_local: the thread that makes the next batch allocates pinned memory meanwhile
+        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._loss = step()
 
     def __call__(self, batch: Batch) -> Tensor:
