@@ -39,12 +39,13 @@ def parameters(asked: argparse.Namespace) -> dict[str, Any]:
         "mlm_examples": 0,
         "examples": asked.examples,
         "target_examples": asked.examples,
+        "targets": tuple(asked.targets),
         "languages": tuple(asked.languages),
     }
 
 
 def cells(asked: argparse.Namespace, cache: Path) -> tuple[list[list[Any]], int]:
-    """The measurements of every cell, and how many stages there are with sharing."""
+    """The measurements of every cell, and how many stages they have when what is the same is one."""
     from xstilts.studies import scaling
     from xstilts.study import Sources, make_plan
 
@@ -56,8 +57,8 @@ def cells(asked: argparse.Namespace, cache: Path) -> tuple[list[list[Any]], int]
     return list(found.values()), len(plan.stages)
 
 
-def make_cell(leaves: Sequence[Any], folder: Path, cache: Path, device: str) -> int:
-    """Train a cell's chain from the encoder and measure it. Returns how many stages that took."""
+def make_cell(leaves: Sequence[Any], folder: Path, cache: Path, device: str) -> None:
+    """Train a cell's chain from the encoder and measure it."""
     from xstilts.engine import Context, perform
 
     done: dict[str, Path] = {}
@@ -73,7 +74,6 @@ def make_cell(leaves: Sequence[Any], folder: Path, cache: Path, device: str) -> 
 
     for leaf in leaves:
         do(leaf)
-    return len(list(folder.iterdir()))
 
 
 def shared(asked: argparse.Namespace, folder: Path) -> None:
@@ -85,17 +85,19 @@ def shared(asked: argparse.Namespace, folder: Path) -> None:
 
 def process_a_cell(asked: argparse.Namespace, folder: Path) -> None:
     """A fresh process for every cell."""
-    number = len(cells(asked, folder / "cache")[0])
-    own = [__file__, "--tasks", str(asked.tasks), "--examples", str(asked.examples), "--device", asked.device]
-    for cell in range(number):
-        given = ["--languages", *asked.languages, "--cell", str(cell), str(folder)]
-        subprocess.run([sys.executable, *own, *given], check=True)
+    for cell in range(len(cells(asked, folder / "cache")[0])):
+        _process(asked, str(cell), folder)
 
 
 def one_process(asked: argparse.Namespace, folder: Path) -> None:
     """All cells, one after the other, in a process of their own."""
-    own = [__file__, "--tasks", str(asked.tasks), "--examples", str(asked.examples), "--device", asked.device]
-    subprocess.run([sys.executable, *own, "--languages", *asked.languages, "--cell", "all", str(folder)], check=True)
+    _process(asked, "all", folder)
+
+
+def _process(asked: argparse.Namespace, cell: str, folder: Path) -> None:
+    numbers = ["--tasks", str(asked.tasks), "--examples", str(asked.examples), "--device", asked.device]
+    lists = ["--targets", *asked.targets, "--languages", *asked.languages]
+    subprocess.run([sys.executable, __file__, *numbers, *lists, "--cell", cell, str(folder)], check=True)
 
 
 SIDES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
@@ -118,6 +120,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=3, choices=range(1, len(TASKS) + 1))
     parser.add_argument("--examples", type=int, default=640, help="of every task in each training")
+    parser.add_argument("--targets", nargs="+", default=("mini-bitext", "mini-xnli"))
     parser.add_argument("--languages", nargs="*", default=(), help="default: all of them")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rivals", nargs="*", default=list(SIDES)[1:], choices=list(SIDES)[1:])

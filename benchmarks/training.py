@@ -33,10 +33,12 @@ from __future__ import annotations
 
 import argparse
 import functools
+import inspect
 import itertools
 import json
 import math
 import os
+import pickle
 import shutil
 import statistics
 import tempfile
@@ -103,8 +105,13 @@ class Job:
         encoder = Encoder(str(self.encoder), content="made")
         return Train(encoder, mixture, Budget(self.num_steps, "steps"), recipe, data=(self.data,))
 
+    @property
+    def features(self) -> Path:
+        """The same rows for the Trainer, ready to load."""
+        return self.folder / f"features-{self.data.content}.pickle"
+
     def tokenised(self) -> Any:
-        """The rows as the program stores them, for both sides."""
+        """The rows as the program stores them."""
         from xstilts.engine import data, folders
         from xstilts.spec import digest
 
@@ -196,7 +203,7 @@ def rival(connection: Connection, job: Job, turns: Callable[[int], None], name: 
             bf16=job.precision == "bfloat16",
             use_cpu=not on_gpu,
             torch_compile="compile" in extra,
-            train_sampling_strategy="group_by_length" if padding == "grouped" else "random",
+            **_sampling(TrainingArguments, padding == "grouped"),
             dataloader_num_workers=2 if on_gpu else 0,
             dataloader_drop_last=True,
             logging_strategy="no",
@@ -210,7 +217,7 @@ def rival(connection: Connection, job: Job, turns: Callable[[int], None], name: 
             model,
             arguments,
             data_collator=DataCollatorWithPadding(tokenizer, **pad),
-            train_dataset=_features(job),
+            train_dataset=pickle.loads(job.features.read_bytes()),
             processing_class=tokenizer,
             callbacks=[Clock()],
         )
@@ -220,8 +227,8 @@ def rival(connection: Connection, job: Job, turns: Callable[[int], None], name: 
     return {"tokens": [int(mask.sum()) for mask in masks], "losses": torch.stack(losses).float().tolist()}
 
 
-def _features(job: Job) -> Any:
-    """The same rows for the Trainer."""
+def write_features(job: Job) -> None:
+    """Write the token ids and answers that ours reads as a list of what the Trainer takes."""
     table = job.tokenised()
     features = []
     for row in range(len(table)):
@@ -232,7 +239,14 @@ def _features(job: Job) -> Any:
         else:
             feature |= {f"{end}_positions": int(columns[f"answer_{at}"].argmax()) for end, at in _ENDS.items()}
         features.append(feature)
-    return features
+    job.features.write_bytes(pickle.dumps(features))
+
+
+def _sampling(arguments: Any, grouped: bool) -> dict[str, Any]:
+    """Grouping by length as this version of transformers spells it."""
+    if "train_sampling_strategy" in inspect.signature(arguments).parameters:
+        return {"train_sampling_strategy": "group_by_length" if grouped else "random"}
+    return {"group_by_length": grouped}
 
 
 _ENDS = {"start": "first", "end": "last"}
@@ -401,7 +415,7 @@ def prepare(folder: Path, case: str, precision: str, asked: argparse.Namespace, 
     data = made.write_rows(folder / "rows", name, batch * num_steps, shape.vocab_size)
     encoder = made.encoder_folder(folder, shape)
     job = Job(folder, encoder, data, lengths.most, batch, num_steps, precision, asked.device, asked.threads)
-    assert len(job.tokenised()) == batch * num_steps
+    write_features(job)
     return job
 
 
@@ -410,7 +424,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--cases", nargs="+", help=f"default: {CASES}")
-    parser.add_argument("--rivals", nargs="*", help="default: all; a stage: grouped, and compiled on a GPU")
+    parser.add_argument("--rivals", nargs="*", help="default: all; tokens and stages: grouped, and compiled on a GPU")
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), help=f"default: {PRECISIONS}")
     parser.add_argument("--steps", type=int, help="of a throughput, with those of the warm-up")
     parser.add_argument("--warmup", type=int, help="steps that do not count")
@@ -448,7 +462,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def _rivals(kind: str, case: str) -> tuple[str, ...]:
     """Those of a case when none are named."""
     both = ("", "+compile") if kind == "cuda" else ("",)
-    if case.endswith("-stage"):
+    if case.endswith("-stage") or _task(case) == "tokens":  # the others pad to several times as many tokens
         return tuple(f"grouped{more}" for more in both)
     return (*(f"{padding}{more}" for more in both for padding in RIVALS), *(f"grouped{more}+dropout" for more in both))
 
