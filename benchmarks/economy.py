@@ -10,13 +10,14 @@ go from the encoder through the cell's whole chain of trainings to its measureme
 * ``a process a cell``: as a script that is called for each;
 * ``one process``: the same without the start of a process, which leaves what sharing alone saves.
 
-Tokens and the tiny encoder are cached for all sides alike, each from an empty cache. Seconds of wall time.
+Every side begins with the encoder made and nothing else, and has one cache for all its tokens. Seconds of wall time.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ from typing import Any
 
 import measure
 from measure import Row
+
+from xstilts.stage import root
 
 XSTILTS = (sys.executable, "-c", "from xstilts.cli import main; main()")
 TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
@@ -107,9 +110,10 @@ SIDES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
 }
 
 
-def seconds_of(side: str, asked: argparse.Namespace) -> float:
-    """Wall seconds of the whole study, with nothing stored before."""
+def seconds_of(side: str, asked: argparse.Namespace, encoder: Path) -> float:
+    """Wall seconds of the whole study, with nothing there before but the encoder."""
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(encoder, Path(folder, "cache", encoder.name))
         started = time.perf_counter()
         SIDES[side](asked, Path(folder))
         return time.perf_counter() - started
@@ -125,6 +129,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rivals", nargs="*", default=list(SIDES)[1:], choices=list(SIDES)[1:])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cache", type=Path, help="where the encoder is made and kept; default: a temporary folder")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/economy-DEVICE.json")
     parser.add_argument("--results", type=Path, default=measure.RESULTS, help="another folder for --save")
     parser.add_argument("--cell", nargs=2, metavar=("NUMBER", "FOLDER"), help=argparse.SUPPRESS)
@@ -136,20 +141,29 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         for at in range(len(made)) if number == "all" else [int(number)]:
             make_cell(made[at], Path(folder, f"cell-{at}"), Path(folder, "cache"), asked.device)
         return {}
+    from xstilts.engine import Context, encoder_folder
+
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = asked.cache or Path(temporary)
+        found, num_stages = cells(asked, cache)
+        encoder = encoder_folder(root(found[0][0]), Context({}, cache, None, cache))
+        row = _row(asked, encoder, found, num_stages)
+    what = "a study of the miniature with sharing, against every cell by itself; the ratio is the rival's wall time"
+    return measure.finish("economy", what, asked.device, [row], [], asked.results if asked.save else None)
+
+
+def _row(asked: argparse.Namespace, encoder: Path, found: Sequence[Sequence[Any]], num_stages: int) -> Row:
     names = ["ours", *asked.rivals]
     taken: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(asked.repeats):
         for name in names[:: 1 if repeat % 2 == 0 else -1]:
-            taken[name].append(seconds_of(name, asked))
-    with tempfile.TemporaryDirectory() as cache:
-        found, num_stages = cells(asked, Path(cache))
+            taken[name].append(seconds_of(name, asked, encoder))
     alone = sum(num_stages_of(leaves) for leaves in found)
     case = f"{len(found)} cells, {num_stages} stages, {alone} when nothing is shared"
     row = Row(case, "seconds", taken["ours"])
     for name in asked.rivals:
         row.against(name, taken["ours"], taken[name], more_is_faster=False)
-    what = "a study of the miniature with sharing, against every cell by itself; the ratio is the rival's wall time"
-    return measure.finish("economy", what, asked.device, [row], [], asked.results if asked.save else None)
+    return row
 
 
 def num_stages_of(leaves: Sequence[Any]) -> int:

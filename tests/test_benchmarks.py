@@ -215,8 +215,9 @@ def test_wasted_tokens_of_every_distribution(load: Any, tmp_path: Path) -> None:
 # ------------------------------------------------------------ economy
 
 
-def test_a_study_with_sharing_beside_every_cell_by_itself(load: Any, tmp_path: Path) -> None:
-    words = "--tasks 1 --examples 32 --targets mini-bitext --languages de --repeats 1 --rivals".split()
-    load("economy").main([*words, "one process", "--save", "--results", str(tmp_path)])
+def test_a_study_with_sharing_beside_every_cell_by_itself(load: Any, cache_dir: Path, tmp_path: Path) -> None:
+    words = "--tasks 1 --examples 32 --targets mini-bitext --languages de --repeats 1 --save"
+    places = ["--cache", str(cache_dir), "--results", str(tmp_path)]
+    load("economy").main([*words.split(), *places, "--rivals", "one process"])
     (row,) = saved(tmp_path, "economy")["rows"]
     assert row["case"] == "2 cells, 3 stages, 3 when nothing is shared"
