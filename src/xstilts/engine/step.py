@@ -194,7 +194,10 @@ def update(
         loss = KINDS[task.kind.name].loss(model.encoder, model.head(task.name), batch, rng)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), stage.recipe.max_grad_norm)
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients, foreach=True)
+    # AdamW divides by it as it reads the gradients, which clip_grad_norm_ would read and write once more
+    optimiser.grad_scale = ((norm + 1e-6) / stage.recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
     optimiser.step()
     return loss.detach()
 
