@@ -76,7 +76,8 @@ def test_three_rows_go_through_the_kind_and_the_metric(name: str, model: Model) 
         again = [(rows + offset, batch) for offset in ((0, len(data)) if task.kind.name == "mine" else (0,))]
         more = 20 if task.kind.name == "search" else 0
         with torch.no_grad():
-            vectors = retrieval.Vectors(model, None, Views(), again, len(data) * sides * len(again) + more, CPU)
+            wanted = retrieval.cells(Views(), model.encoder.num_layers)
+            vectors = retrieval.Vectors(model, None, wanted, again, len(data) * sides * len(again) + more, CPU)
         vectors._all[len(data) * sides * len(again) :] = torch.rand(more, *vectors._all.shape[1:])
         table = searched(task, vectors, given)
     else:

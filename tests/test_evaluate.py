@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from xstilts.engine import Context, Interrupted, encoder_folder, perform
+from xstilts.engine import Context, Interrupted, encoder_folder, perform, retrieval
 from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine.data import Tokenised, tokenised
 from xstilts.engine.evaluate import predict
@@ -264,6 +264,19 @@ def test_batches_change_nothing(
     np.testing.assert_allclose(
         np.stack(classified["scores"].to_pylist()), np.stack(classified_small["scores"].to_pylist()), atol=2e-6
     )
+
+
+def test_vectors_made_in_several_passes_are_the_same(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = Views(poolings=("mean", "mean/centred", "cls"))
+    tables = []
+    for number in (1, 7):
+        if number == 7:
+            monkeypatch.setattr(retrieval, "passes", lambda wanted, *_: [wanted[:2], wanted[2:5], wanted[5:]])
+        (tmp_path / str(number)).mkdir()
+        tables.append(trained.measure(tmp_path / str(number), "mini-bitext", "tr", views=views)[0])
+    assert tables[0].equals(tables[1])
 
 
 def test_predict_keeps_the_order_of_the_rows_asked_for(trained: Trained) -> None:

@@ -486,9 +486,10 @@ def test_neighbours_against_float64(num_queries: int, num_candidates: int, count
     st.sampled_from([4, 16]),
     st.integers(1, 4),
     st.sampled_from([1, 3, 8, 100]),
+    st.sampled_from([1, 2, 3]),
 )
 def test_ties_go_to_the_lower_index(
-    seed: int, num_candidates: int, count: int, num_dimensions: int, num_different: int, block: int
+    seed: int, num_candidates: int, count: int, num_dimensions: int, num_different: int, block: int, group: int
 ) -> None:
     """Vectors of +-1 in 4 or 16 dimensions have exact cosines, and many candidates are equally near."""
     signs = torch.randint(0, 2, (num_different + 6, num_dimensions), generator=rng(seed)).float() * 2 - 1
@@ -497,10 +498,37 @@ def test_ties_go_to_the_lower_index(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embed, "_BLOCK_QUERIES", 4)
         patch.setattr(embed, "_BLOCK_CANDIDATES", block)
+        patch.setattr(embed, "_GROUP", group)
         found, similarity = embed.neighbours(queries, candidates, count)
     expected, cosine = brute_force(queries, candidates, min(count, num_candidates))
     assert found.tolist() == expected.tolist()
     assert similarity.tolist() == cosine.tolist()
+
+
+@pytest.mark.parametrize("num_candidates", [16 * 5 * 64, 16 * 5 * 64 + 1, 7000])
+def test_a_long_row_is_searched_by_groups_with_the_same_result(num_candidates: int) -> None:
+    similarity = torch.randint(0, 40, (30, num_candidates), generator=rng(4)).float()  # every value many times
+    similarity[:20] = torch.randint(0, 3000, (20, num_candidates), generator=rng(5)).float()  # some values twice
+    similarity[25:, -1] = 9.0  # the best is in what is left of the last group
+    best, index = embed._nearest(similarity, 5)
+    whole, position = similarity.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(best, whole[:, :5])
+    assert torch.equal(index, position[:, :5])
+
+
+def test_neighbours_copy_neither_side_whole() -> None:
+    """What is beyond the vectors is blocks: the peak of a search of many candidates stays far below a copy of them."""
+    queries, candidates = torch.randn(4, 64, generator=rng(1)), torch.randn(400_000, 64, generator=rng(2))  # 98 MiB
+    with torch.profiler.profile(profile_memory=True) as profile:
+        embed.neighbours(queries, candidates, 8)
+    made = [event.self_cpu_memory_usage for event in profile.key_averages()]
+    assert made
+    allocated, peak = 0, 0
+    for event in sorted(profile.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            allocated += event.nbytes()
+            peak = max(peak, allocated)
+    assert 65536 * 64 * 4 < peak < 60 * 2**20
 
 
 def test_duplicates_across_the_edge_of_the_list() -> None:

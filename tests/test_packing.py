@@ -252,7 +252,8 @@ examples_lists = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=3), m
 def test_collate_against_a_reconstruction(example_lengths: list[list[int]], draw: st.DataObject, types: bool) -> None:
     table = table_of(example_lengths, types=types)
     rows = draw.draw(st.lists(st.integers(0, len(example_lengths) - 1), min_size=1, max_size=10))
-    batch = collate(Tokenised(table), rows, CPU)
+    cut = draw.draw(st.integers(0, len(table)))
+    batch = collate(Tokenised(pa.concat_tables([table.slice(0, cut), table.slice(cut)])), rows, CPU)
 
     sequences: list[list[int]] = []
     for row in rows:
@@ -282,11 +283,10 @@ def test_collate_against_a_reconstruction(example_lengths: list[list[int]], draw
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 4, 100])
-def test_random_access_across_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "_CHUNK_EXAMPLES", chunk)
+def test_random_access_across_chunks(chunk: int) -> None:
     example_lengths = [[3], [1, 2], [5], [2, 2], [1], [4], [2, 1, 1]]
     table = table_of(example_lengths, types=True)
-    data = Tokenised(table)
+    data = Tokenised(pa.concat_tables([table.slice(start, chunk) for start in range(0, 7, chunk)]))
     assert len(data) == 7
     assert data.num_tokens.tolist() == [sum(lengths) for lengths in example_lengths]
     for row in (6, 0, 3, 2, 5, 4, 1):
@@ -393,9 +393,7 @@ def test_chunks_change_nothing(cache: Cache, monkeypatch: pytest.MonkeyPatch) ->
         assert pa.ipc.open_file(stream).num_record_batches == 3
     assert whole.num_tokens.tolist() == cut.num_tokens.tolist()
     assert whole.targets["label"].tolist() == cut.targets["label"].tolist()
-    monkeypatch.setattr(data_module, "_CHUNK_EXAMPLES", 8192)
     expected = [whole.example(row)[0].tolist() for row in range(len(whole))]
-    monkeypatch.setattr(data_module, "_CHUNK_EXAMPLES", 50)
     assert [cut.example(row)[0].tolist() for row in range(len(cut))] == expected
 
 

@@ -19,7 +19,7 @@ from xstilts.engine.kinds import embed
 from xstilts.engine.lists import refuse_overflow
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
-from xstilts.engine.retrieval import Cell, Vectors, cells
+from xstilts.engine.retrieval import Cell, Vectors, _rows, cells, passes
 from xstilts.metrics.retrieval import Neighbours
 from xstilts.metrics.vectors import centre, remove_language_identity
 from xstilts.scoring import score
@@ -145,7 +145,7 @@ def test_vectors_are_of_the_texts_in_their_order_and_a_transform_is_of_each_lang
     views = Views(poolings=("mean", "mean/centred", "mean/lir", "cls"), layers=(1, 2))
     batches = [(np.array(rows), collate(data, rows, CPU)) for rows in ([3, 0], [2], [1])]
     with torch.no_grad():
-        found = Vectors(model, None, views, batches, 8, CPU)
+        found = Vectors(model, None, cells(views, 2), batches, 8, CPU)
     sides = [np.arange(0, 8, 2), np.arange(1, 8, 2)]
     for cell in found.cells:
         plain = []
@@ -163,11 +163,41 @@ def test_vectors_are_of_the_texts_in_their_order_and_a_transform_is_of_each_lang
             assert len(group) == len(own)
 
 
-def test_more_vectors_than_memory_are_refused_before_the_first_forward(folders: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="GiB, and this machine has"):
-        Vectors(Model(folders["pieces"]), None, Views(), [], 10**12, CPU)
-    with pytest.raises(FloatingPointError, match="not finite"):
-        refuse_overflow(torch.tensor([1.0, torch.inf]), "the encoder's states")
+def test_vectors_that_do_not_fit_together_are_made_in_several_passes() -> None:
+    wanted = cells(Views(poolings=("mean", "mean/lir", "cls"), layers=(0, 1)), 2)
+    one = 4 * 100 * 16  # bytes of a layer and pooling
+    assert passes(wanted, 100, 16, CPU) == [wanted]
+    assert passes(wanted, 100, 16, CPU, 2 * 4 * one) == [wanted]
+    assert passes(wanted, 100, 16, CPU, 2 * 4 * one - 1) == [wanted[:5], wanted[5:]]
+    assert passes(wanted, 100, 16, CPU, 2 * one) == [wanted[:2], wanted[2:3], wanted[3:5], wanted[5:]]
+    with pytest.raises(ValueError, match=r"100 texts need .* expected at most half of"):
+        passes(wanted, 100, 16, CPU, 2 * one - 1)
+    with pytest.raises(ValueError, match="GiB for one layer and pooling alone"):
+        passes(wanted, 10**12, 16, CPU)
+
+
+def test_states_that_are_not_finite_are_refused(folders: dict[str, Path]) -> None:
+    model = Model(folders["characters"])
+    data = encoded(Embed(), PAIRS, model.tokenizer, 60)
+    batches = [(np.arange(4), collate(data, range(4), CPU))]
+    for bad in (torch.nan, torch.inf):
+        with torch.no_grad():
+            model.encoder.model.encoder.layer[1].output.dense.bias[3] = bad
+        with torch.no_grad(), pytest.raises(FloatingPointError, match="the encoder's states are not finite"):
+            Vectors(model, None, [Cell(0, "mean"), Cell(2, "cls")], batches, 8, CPU)
+    for values in (torch.tensor([1.0, torch.inf]), np.array([torch.nan, 1]), [np.array([1.0]), np.array([-torch.inf])]):
+        with pytest.raises(FloatingPointError, match="not finite"):
+            refuse_overflow(values, "these")
+    refuse_overflow(np.zeros((0, 3)), "no values")
+
+
+def test_positions_of_equal_distance_are_a_view() -> None:
+    matrix = torch.arange(24.0).view(12, 2)
+    for positions in ([3, 4, 5], [1, 5, 9], [11], [4, 2, 0], [1, 2, 4], [7, 7, 7], []):
+        of = _rows(matrix, np.array(positions, dtype=np.int64))
+        assert torch.equal(of, matrix[positions])
+        shared = len(positions) > 1 and positions in ([3, 4, 5], [1, 5, 9])
+        assert (of.untyped_storage().data_ptr() == matrix.untyped_storage().data_ptr()) == shared
 
 
 # ------------------------------------------------------------ measurements of given vectors

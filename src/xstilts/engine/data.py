@@ -26,54 +26,65 @@ SEQUENCE_COLUMNS = ("ids", "lengths")
 
 
 class Tokenised:
-    """The examples of one task, split and language as token ids; random access, nothing copied until asked for."""
+    """The examples of one task, split and language as token ids; random access, nothing copied until asked for.
+
+    Attributes:
+        per_token: names of the columns with a value for each token: ``types``, for tokenizers that have them, and any
+            target that is a list.
+        targets: one value an example, [E] each, by name.
+        num_tokens: [E] tokens of all of an example's sequences.
+        lengths: [S] tokens of every sequence.
+        first: [E + 1] the first sequence of every example, and S.
+    """
 
     def __init__(self, table: pa.Table) -> None:
-        self._chunks = table.to_batches(max_chunksize=_CHUNK_EXAMPLES)
+        chunks = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
         columns = [field for field in table.schema if field.name not in SEQUENCE_COLUMNS]
         self.per_token = tuple(field.name for field in columns if pa.types.is_list(field.type))
         self.targets: dict[str, np.ndarray] = {
             field.name: table.column(field.name).to_numpy() for field in columns if field.name not in self.per_token
-        }  # one value an example, [E]
-        self.num_tokens: np.ndarray = (
-            np.concatenate([np.diff(batch.column("ids").offsets.to_numpy()) for batch in self._chunks])
-            if self._chunks
-            else np.zeros(0, dtype=np.int64)
-        )  # [E] tokens of all of an example's sequences
+        }
+        self._values = {  # every column of tokens by chunk
+            name: [chunk.column(name).flatten().to_numpy() for chunk in chunks] for name in ("ids", *self.per_token)
+        }
+        lengths = [chunk.column("lengths") for chunk in chunks]
+        sizes = [of.flatten().to_numpy() for of in lengths]
+        self._chunk = np.repeat(np.arange(len(chunks)), [len(of) for of in sizes])  # [S]
+        self._starts = np.concatenate([np.cumsum(of, dtype=np.int64) - of for of in sizes])  # [S] within the chunk
+        self.lengths: np.ndarray = np.concatenate(sizes)
+        self.first: np.ndarray = np.cumsum(np.concatenate([[0], *(np.diff(of.offsets) for of in lengths)]))
+        self.num_tokens: np.ndarray = np.concatenate([np.diff(chunk.column("ids").offsets) for chunk in chunks])
         self.numbers: np.ndarray | None = None  # [V] new numbers of token ids, where a table was cut down
 
     @functools.cached_property
     def num_sequences(self) -> np.ndarray:
         """[E] sequences of every example."""
-        return np.concatenate([np.diff(batch.column("lengths").offsets.to_numpy()) for batch in self._chunks])
+        return np.diff(self.first)
 
-    @functools.cached_property
+    @property
     def longest(self) -> int:
         """Tokens of the longest sequence."""
-        return max(int(batch.column("lengths").flatten().to_numpy().max()) for batch in self._chunks)
+        return int(self.lengths.max())
 
     def ids_in_use(self) -> np.ndarray:
         """The token ids that occur, ascending."""
-        return np.unique(np.concatenate([np.unique(batch.column("ids").flatten()) for batch in self._chunks]))
+        return np.unique(np.concatenate([np.unique(values) for values in self._values["ids"]]))
 
     def __len__(self) -> int:
         return len(self.num_tokens)
 
+    def tokens(self, name: str, sequences: np.ndarray) -> np.ndarray:
+        """The values [T] of a column of tokens, ``ids`` or one of `per_token`, of sequences one after the other."""
+        starts, chunks = self._starts[sequences], self._values[name]
+        spans = np.stack([self._chunk[sequences], starts, starts + self.lengths[sequences]], 1).tolist()
+        found = np.concatenate([chunks[chunk][start:stop] for chunk, start, stop in spans])
+        return found if name != "ids" or self.numbers is None else self.numbers[found]
+
     def example(self, row: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-        """Token ids [t], the per-token columns [t] by name, and the lengths of the example's sequences, summing to t.
-
-        Per token are ``types``, for tokenizers that have them, and any target that is a list.
-        """
-        batch = self._chunks[row // _CHUNK_EXAMPLES]
-        at = row % _CHUNK_EXAMPLES
-        per_token = {name: _slice(batch.column(name), at) for name in self.per_token}
-        ids = _slice(batch.column("ids"), at)
-        return ids if self.numbers is None else self.numbers[ids], per_token, _slice(batch.column("lengths"), at)
-
-
-def _slice(column: Any, at: int) -> np.ndarray:
-    offsets = column.offsets
-    return column.values.to_numpy()[offsets[at].as_py() : offsets[at + 1].as_py()]
+        """Token ids [t], the per-token columns [t] by name, and the lengths of its sequences, summing to t."""
+        sequences = np.arange(self.first[row], self.first[row + 1])
+        per_token = {name: self.tokens(name, sequences) for name in self.per_token}
+        return self.tokens("ids", sequences), per_token, self.lengths[sequences]
 
 
 def tokenised(

@@ -25,6 +25,7 @@ from .model import Model
 from .packing import Batch, collate, length_sorted_batches
 
 TOKENS_PER_BATCH = 4096
+CUDA_TOKENS_PER_BATCH = 16384
 
 _loaded: dict[tuple[str, str], Model] = {}
 
@@ -92,7 +93,8 @@ def _batches(
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Positions in ``rows`` and their batch, sorted by length; stops and reports by ``context``."""
     rows = np.arange(len(data)) if rows is None else rows
-    batches = length_sorted_batches(data.num_tokens[rows], TOKENS_PER_BATCH)
+    budget = CUDA_TOKENS_PER_BATCH if device.type == "cuda" else TOKENS_PER_BATCH
+    batches = length_sorted_batches(data.num_tokens[rows], budget)
     for number, picked in enumerate(batches):
         if context is not None and context.stop():
             raise Interrupted("stopped between batches; a measurement starts anew")
@@ -159,16 +161,21 @@ def _by_vectors(stage: Evaluate, model: Model, head: Any, data: Tokenised, conte
     assert views is not None, "study gives every retrieval measurement its views"
     if head is None and any(pooling.startswith("pooler") for pooling in views.poolings):
         raise ValueError(f"the model of {stage.id} is no dual encoder: it has no pooler for {stage.task}")
-    num_texts = len(data) * (2 if task.kind.name == "embed" else 1)
-    with _inference(device, stage.precision):
-        batches = _batches(data, None, device, context)
-        vectors = retrieval.Vectors(model, head, views, batches, num_texts, device)
-    if task.kind.name == "embed":
-        return retrieval.bitext(vectors, len(data), views.num_neighbours)
+    sides = 2 if task.kind.name == "embed" else 1
+    num_texts = len(data) * sides
     parts: list[tuple[str, list[Any]]] = [
-        (d.split, read_examples(task, d.split, d.language, context.data_dir)) for d in stage.data
+        (d.split, read_examples(task, d.split, d.language, context.data_dir)) for d in stage.data if sides == 1
     ]
-    if task.kind.name == "mine":
-        return retrieval.mining(vectors, parts, views.num_neighbours)
-    ((_, entries),) = parts
-    return retrieval.search(vectors, entries, views.num_neighbours)
+    tables = []
+    cells = retrieval.cells(views, model.encoder.num_layers)
+    for group in retrieval.passes(cells, num_texts, model.encoder.hidden_size, device):
+        with _inference(device, stage.precision):
+            vectors = retrieval.Vectors(model, head, group, _batches(data, None, device, context), num_texts, device)
+        if task.kind.name == "embed":
+            tables.append(retrieval.bitext(vectors, len(data), views.num_neighbours))
+        elif task.kind.name == "mine":
+            tables.append(retrieval.mining(vectors, parts, views.num_neighbours))
+        else:
+            tables.append(retrieval.search(vectors, parts[0][1], views.num_neighbours))
+        del vectors  # before the next pass takes the memory
+    return pa.concat_tables(tables)

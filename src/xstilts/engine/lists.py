@@ -43,5 +43,6 @@ def logsumexp_by(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
 def refuse_overflow(values: np.ndarray | list[np.ndarray] | Tensor, what: str) -> None:
     """Raise ``FloatingPointError`` unless every value is finite: such a measurement could not be scored."""
     values = np.concatenate(values) if isinstance(values, list) else values
-    if not torch.isfinite(torch.as_tensor(values)).all():
+    tensor = torch.as_tensor(values)
+    if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():  # NaN is both of its extremes
         raise FloatingPointError(f"{what} are not finite: lower the learning rate, or take precision float32")

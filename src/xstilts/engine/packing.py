@@ -73,25 +73,17 @@ def collate(
     Targets of filling tokens are `FILLED`.
     """
     rows = np.asarray(rows, dtype=np.int64)
-    sequences: list[np.ndarray] = []
-    counts: list[int] = []
-    per_token: dict[str, list[np.ndarray]] = {name: [] for name in data.per_token}
-    for row in rows:
-        ids, columns, lengths = data.example(int(row))
-        cuts = np.cumsum(lengths)[:-1]
-        sequences += np.split(ids, cuts)
-        counts.append(len(lengths))
-        for name, values in columns.items():
-            per_token[name] += np.split(values, cuts)
-    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    first = data.first[rows]
+    counts = data.first[rows + 1] - first  # [E] sequences of each example
+    ends = np.cumsum(counts)
+    sequences = np.repeat(first - ends + counts, counts) + np.arange(ends[-1])  # [N] their numbers in the data
+    lengths = data.lengths[sequences]
     order = np.argsort(-lengths, kind="stable")
-    row_starts = np.zeros(len(order), dtype=np.int64)
-    row_starts[1:] = np.cumsum(lengths[order])[:-1]
-    starts = np.empty_like(row_starts)
-    starts[order] = row_starts
+    starts = np.empty(len(order), dtype=np.int64)
+    starts[order] = np.cumsum(lengths[order]) - lengths[order]
     example = np.repeat(np.arange(len(rows)), counts)
-    flat = {name: np.concatenate([values[i] for i in order]) for name, values in per_token.items()}
-    flat |= {"ids": np.concatenate([sequences[i] for i in order]), "segment": np.repeat(order, lengths[order])}
+    flat = {name: data.tokens(name, sequences[order]) for name in ("ids", *data.per_token)}
+    flat["segment"] = np.repeat(order, lengths[order])
     if shape is not None:
         num_real, num_filling = len(flat["ids"]), shape.num_tokens - len(flat["ids"])
         more = shape.num_sequences - len(lengths)
@@ -110,7 +102,9 @@ def collate(
         }
 
     def tensor(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
+        here = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+        # from pinned memory the copy does not wait for what the GPU is doing
+        return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
 
     if shape is None:
         packing = Packing.of(lengths[order].tolist(), device)

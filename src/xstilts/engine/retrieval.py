@@ -60,44 +60,74 @@ def cells(views: Views, num_layers: int) -> list[Cell]:
     ]
 
 
+def passes(
+    wanted: Sequence[Cell], num_texts: int, hidden_size: int, device: torch.device, memory: int | None = None
+) -> list[list[Cell]]:
+    """The cells in groups, each for a forward of its own, whose vectors fill at most half of ``memory``.
+
+    Args:
+        wanted: the cells of a measurement.
+        num_texts: how many texts there are.
+        hidden_size: H.
+        device: where the vectors are to lie.
+        memory: bytes; those of the machine, or those that are free on a GPU, when ``None``.
+
+    Raises:
+        ValueError: when the vectors of one hidden state and pooling alone fill more.
+    """
+    if memory is None and device.type == "cuda":
+        memory = torch.cuda.mem_get_info(device)[0]
+    elif memory is None:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    one = 4 * num_texts * hidden_size
+    together = memory // 2 // max(one, 1)
+    if not together:
+        raise ValueError(
+            f"{num_texts} texts need {one / 2**30:.1f} GiB for one layer and pooling alone: expected at most half of "
+            f"{memory / 2**30:.1f} GiB of memory; measure them where there is more"
+        )
+    plain = list(dict.fromkeys(cell.plain for cell in wanted))
+    groups = [plain[start : start + together] for start in range(0, len(plain), together)]
+    return [[cell for cell in wanted if cell.plain in group] for group in groups]
+
+
 class Vectors:
-    """The vectors of all texts of a measurement, from one forward.
+    """The vectors of all texts of a measurement in some of its cells, from one forward.
 
     Args:
         model: the model.
         head: its dual encoder's head, for cells of ``pooler``.
-        views: what is kept.
+        wanted: the cells.
         batches: positions of examples with their batch.
         num_texts: how many texts there are: examples times sequences in each.
         device: where the vectors lie.
 
     Raises:
-        ValueError: when they would not fit into the machine's memory.
         FloatingPointError: for states that are not finite.
     """
 
     def __init__(
-        self, model: Model, head: Any, views: Views, batches: Batches, num_texts: int, device: torch.device
+        self, model: Model, head: Any, wanted: list[Cell], batches: Batches, num_texts: int, device: torch.device
     ) -> None:
-        self.cells = cells(views, model.encoder.num_layers)
-        self._plain = list(dict.fromkeys(cell.plain for cell in self.cells))
+        self.cells = wanted
+        self._plain = list(dict.fromkeys(cell.plain for cell in wanted))
         shape = (num_texts, len(self._plain), model.encoder.hidden_size)
-        needed, there = 4 * int(np.prod(shape)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if device.type == "cpu" and needed > there:
-            raise ValueError(
-                f"{num_texts} texts at {len(self._plain)} layers and poolings need {needed / 2**30:.0f} GiB, and this "
-                f"machine has {there / 2**30:.0f}: keep fewer layers or poolings in the measurement's views"
-            )
         self._all = torch.empty(shape, dtype=torch.float32, device=device)
+        extremes = []
         for rows, batch in batches:
             found = embed.vectors(model.encoder, head, batch, self._plain)  # [N, C, H]
-            refuse_overflow(found, "the encoder's states")
+            extremes.append(torch.stack(found.aminmax()))  # read at the end: a GPU need not wait for each batch
             each = len(found) // len(rows)  # sequences of an example
-            at = torch.from_numpy(rows).to(device)[:, None] * each + torch.arange(each, device=device)
-            self._all[at.flatten()] = found
+            at = (rows[:, None] * each + np.arange(each)).ravel()
+            self._all[torch.from_numpy(at).to(device, non_blocking=True)] = found
+        if extremes:
+            refuse_overflow(torch.stack(extremes), "the encoder's states")
 
     def of(self, cell: Cell, languages: Sequence[np.ndarray], groups: Sequence[np.ndarray]) -> list[Tensor]:
-        """The vectors [n, H] of groups of texts, given as positions; a transform is of each language's texts."""
+        """The vectors [n, H] of groups of texts, given as positions; a transform is of each language's texts.
+
+        Those of a plain cell at positions of equal distance are not copied.
+        """
         column = self._all[:, self._plain.index(cell.plain)]  # [N, H]
         _, _, name = cell.pooling.partition("/")
         if name:
@@ -105,7 +135,15 @@ class Vectors:
             for language in languages:
                 at = torch.from_numpy(language).to(column.device)
                 column[at] = torch.from_numpy(_TRANSFORMS[name](column[at].cpu().numpy())).to(column)
-        return [column[torch.from_numpy(group).to(column.device)] for group in groups]
+        return [_rows(column, group) for group in groups]
+
+
+def _rows(column: Tensor, positions: np.ndarray) -> Tensor:
+    """Rows of a matrix [N, H]; a view of it where their distance is the same throughout."""
+    distances = np.diff(positions)
+    if len(distances) and distances[0] > 0 and (distances == distances[0]).all():
+        return column[positions[0] : positions[-1] + 1 : distances[0]]
+    return column[torch.from_numpy(positions).to(column.device)]
 
 
 def bitext(vectors: Vectors, num_examples: int, num_neighbours: int) -> pa.Table:

@@ -16,6 +16,7 @@ from xstilts.tasks.task import Embed, Kind
 
 _BLOCK_QUERIES = 1024
 _BLOCK_CANDIDATES = 65536
+_GROUP = 64  # candidates that a search passes over together, by their maximum
 
 
 def encode(
@@ -156,29 +157,50 @@ def dev_score(columns: dict[str, Any]) -> dict[str, Any]:
 def neighbours(queries: Tensor, candidates: Tensor, num_neighbours: int) -> tuple[Tensor, Tensor]:
     """The nearest candidates by cosine: indices [Q, K] int64 and similarities [Q, K] float32, best first.
 
-    Exact, in blocks of queries and of candidates. Of equally near candidates the one with the lower index comes
-    first, as in faiss' flat index, which XTREME's ``similarity_search`` uses.
+    Exact, in blocks of candidates and of queries, which alone are copied. Of equally near candidates the one with the
+    lower index comes first, as in faiss' flat index, which XTREME's ``similarity_search`` uses.
     """
-    queries = nn.functional.normalize(queries.float(), dim=1)
-    candidates = nn.functional.normalize(candidates.float(), dim=1)
     keep = min(num_neighbours, len(candidates))
-    found: list[tuple[Tensor, Tensor]] = []
-    for block in queries.split(_BLOCK_QUERIES):
-        best = block.new_zeros(len(block), 0)
-        index = torch.zeros(len(block), 0, dtype=torch.int64, device=block.device)
-        for number, part in enumerate(candidates.split(_BLOCK_CANDIDATES)):
-            near, at = _nearest(block @ part.T, min(keep, len(part)))
-            best = torch.cat([best, near], 1)
-            index = torch.cat([index, at + number * _BLOCK_CANDIDATES], 1)
-            if number:  # earlier parts have the lower indices and come first, so a stable sort keeps the order of ties
-                best, order = best.sort(dim=1, descending=True, stable=True)
-                best, index = best[:, :keep], index.gather(1, order)[:, :keep]
-        found.append((index, best))
-    return torch.cat([index for index, _ in found]), torch.cat([best for _, best in found])
+    best = torch.empty(len(queries), 0, device=queries.device)
+    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    sizes = min(_BLOCK_QUERIES, len(queries)), min(_BLOCK_CANDIDATES, len(candidates))
+    memory = torch.empty(sizes[0] * sizes[1], device=queries.device)  # new memory for every block would cost as much
+    for first, part in enumerate(candidates.split(_BLOCK_CANDIDATES)):
+        part = nn.functional.normalize(part.float(), dim=1)
+        found = []
+        for block in queries.split(_BLOCK_QUERIES):
+            similarity = memory[: len(block) * len(part)].view(len(block), len(part))
+            torch.mm(nn.functional.normalize(block.float(), dim=1), part.T, out=similarity)
+            found.append(_nearest(similarity, min(keep, len(part))))
+        near, at = (torch.cat(values) for values in zip(*found, strict=True))
+        best = torch.cat([best, near], 1)
+        index = torch.cat([index, at + first * _BLOCK_CANDIDATES], 1)
+        if first:  # earlier parts have the lower indices and come first, so a stable sort keeps the order of ties
+            best, order = best.sort(dim=1, descending=True, stable=True)
+            best, index = best[:, :keep], index.gather(1, order[:, :keep])
+    return index, best
 
 
 def _nearest(similarity: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The ``keep`` highest of each row [q, C], the lower index first of equals: similarities and indices [q, keep]."""
+    """The ``keep`` highest of each row [q, C], the lower index first of equals: similarities and indices [q, keep].
+
+    A long row is searched in two passes: its best are in those groups of neighbours whose maxima are the best.
+    """
+    size = similarity.shape[1]
+    if size <= 16 * keep * _GROUP:
+        return _highest(similarity, keep)
+    whole = size - size % _GROUP
+    grouped = similarity[:, :whole].unflatten(1, (-1, _GROUP))  # [q, C / G, G]
+    _, groups = _highest(grouped.amax(2), keep)
+    groups = groups.sort(dim=1).values  # so that candidates stay in their order, and with it the order of ties
+    values = grouped.gather(1, groups[:, :, None].expand(-1, -1, _GROUP)).flatten(1)
+    best, at = _highest(torch.cat([values, similarity[:, whole:]], 1), keep)
+    groups = nn.functional.pad(groups, (0, 1), value=whole // _GROUP)  # the rest counts as a group
+    return best, groups.gather(1, at // _GROUP) * _GROUP + at % _GROUP
+
+
+def _highest(similarity: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """What `_nearest` says, in one pass over all of the row."""
     best, index = similarity.topk(min(keep + 1, similarity.shape[1]), dim=1)
     by_index = index.argsort(dim=1)
     best, index = best.gather(1, by_index), index.gather(1, by_index)
