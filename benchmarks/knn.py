@@ -1,12 +1,12 @@
 """Exact nearest neighbours, and mining by margin, against faiss-cpu's flat index and numpy.
 
-    python benchmarks/knn.py [--device cpu] [--share 1.0] [--repeats 5] [--save]
+    python benchmarks/knn.py [--device cpu] [--candidates 200000] [--pairs 50000] [--repeats 5] [--save]
 
 Random vectors. faiss and numpy are given vectors of length 1, and faiss an index that is built: neither is timed.
 Ours is given vectors as an encoder makes them, and its time holds the normalising. Every program has all cores.
 On a GPU ours has the vectors there, and the rivals are torch's own product and topk there and faiss on the CPU.
-``--share`` takes a part of the candidates. Identical means the same indices in the same order; where they differ,
-the similarities differ by less than 1e-6, or the benchmark fails. ``--save`` writes
+``--candidates`` are those of the search, ``--pairs`` the vectors on each side of mining. Neighbours may differ only
+where the similarities of one rank are within 1e-6, else the benchmark fails; how many do is saved. ``--save`` writes
 benchmarks/results/knn-DEVICE.json. Needs the extra ``bench``.
 """
 
@@ -70,7 +70,7 @@ def difference(ours: Found, other: Found) -> dict[str, Any]:
         "num_different": int((ours[0] != other[0]).sum()),
         "largest_difference_of_similarity": float(np.abs(ours[1] - other[1]).max()),
     }
-    if result["largest_difference_of_similarity"] > 1e-5 or result["num_different"] > 1e-3 * ours[0].size:
+    if result["largest_difference_of_similarity"] > 1e-6:
         raise SystemExit(f"the neighbours are not the same: {result}")
     return result
 
@@ -79,7 +79,8 @@ def main() -> None:
     """Measure, compare, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--candidates", type=int, default=200_000)
+    parser.add_argument("--pairs", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--save", action="store_true")
     asked = parser.parse_args()
@@ -90,10 +91,8 @@ def main() -> None:
     faiss.omp_set_num_threads(num_threads)
     generator = torch.Generator().manual_seed(0)
     rows = []
-    sizes = ((1_000, 200_000, 768, 20, False), (50_000, 50_000, 384, 8, True))
+    sizes = ((1_000, asked.candidates, 768, 20, False), (asked.pairs, asked.pairs, 384, 8, True))
     for num_queries, num_candidates, width, keep, mining in sizes:
-        num_candidates = int(num_candidates * asked.share)
-        num_queries = num_candidates if mining else num_queries
         sides = [torch.randn(size, width, generator=generator) for size in (num_queries, num_candidates)]
         if mining:  # pairs of near vectors
             sides[1] += 2 * sides[0]
@@ -133,7 +132,8 @@ def main() -> None:
     result = document(
         "knn",
         "Exact nearest neighbours by cosine in float32, and mining by ratio margin",
-        f"python benchmarks/knn.py --device {asked.device} --share {asked.share} --repeats {asked.repeats} --save",
+        f"python benchmarks/knn.py --device {asked.device} --candidates {asked.candidates} --pairs {asked.pairs} "
+        f"--repeats {asked.repeats} --save",
         device,
         ("torch", "numpy", "faiss-cpu"),
         rows,

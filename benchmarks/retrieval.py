@@ -38,7 +38,9 @@ from xstilts.stage import Encoder, Evaluate, Tiny, Views
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import examples, find
 
-BASE = Tiny(8000, hidden_size=768, num_layers=12, num_heads=12, intermediate_size=3072, initializer_range=0.02)
+BASE = Tiny(
+    vocab_size=8000, hidden_size=768, num_layers=12, num_heads=12, intermediate_size=3072, initializer_range=0.02
+)
 PREFIX = "query: "
 MAX_TOKENS = 256
 

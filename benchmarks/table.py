@@ -38,15 +38,20 @@ where xstilts is faster. What each script times, and what it leaves out, is in i
 
 
 def main() -> None:
-    """Read the results, write the page."""
+    """Write the page."""
+    PAGE.write_text(page())
+    print(PAGE)
+
+
+def page() -> str:
+    """The whole page, from the results that are there."""
     results = {path: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
     parts = [HEAD]
     parts += [section(result) for result in results.values() if "rows" in result]
     parts.append("## Not measured\n\n" + "\n".join(f"* {line}" for line in missing(results)) + "\n")
     others = [path.name for path, result in results.items() if "rows" not in result]
     parts.append("## Other results\n\n" + "\n".join(f"* [{n}](../benchmarks/results/{n})" for n in others) + "\n")
-    PAGE.write_text("\n".join(parts))
-    print(PAGE)
+    return "\n".join(parts)
 
 
 def section(result: dict[str, Any]) -> str:
@@ -80,7 +85,7 @@ def _times(seconds: list[float]) -> str:
 def missing(results: dict[Path, dict[str, Any]]) -> list[str]:
     """Sentences on what has no figure."""
     names = {path.stem for path in results}
-    scripts = [path for path in sorted(HERE.glob("*.py")) if '"--device"' in path.read_text()]
+    scripts = [path for path in sorted(HERE.glob("*.py")) if '("--device"' in path.read_text()]
     lines = [
         f"`benchmarks/{script.name}` on {'a GPU' if device == 'cuda' else 'a CPU'}."
         for script in scripts
