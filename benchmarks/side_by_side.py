@@ -38,7 +38,7 @@ def measure(
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     row = {
         "case": case,
-        "ours_seconds": seconds.pop("xstilts"),
+        "ours": seconds.pop("xstilts"),
         "rivals": seconds,
         "ratio": {name: medians[name] / medians["xstilts"] for name in rivals},
     }

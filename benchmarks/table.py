@@ -10,11 +10,13 @@ A result file ``<name>-<device>.json`` is one run of ``benchmarks/<name>.py``:
     versions, date         of packages, ISO date
     rows                   a list, each with
         case               what was timed
-        ours_seconds       wall seconds of every repetition
-        rivals             name -> wall seconds of every repetition
-        ratio              name -> median of the rival over ours, above 1 where ours is faster
+        unit               of the values, seconds when it is left out
+        ours               value of every repetition
+        rivals             name -> value of every repetition
+        ratio              name -> how many times faster ours is, above 1 where it is faster
         same               name -> how far the results agree, or any other value (optional)
     notes                  sentences that belong to the figures (optional)
+    open                   what could not be measured (optional)
 
 Files without rows have a layout of their own and are named at the end. A script that takes ``--device`` and has no
 result of a GPU is listed as not measured there.
@@ -32,8 +34,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Speed, measured
 
 Written by `python benchmarks/table.py` from `benchmarks/results/*.json`; edit neither by hand. Every figure is a median
-over repetitions in alternating order, on the same data, machine and run; a ratio is the rival's time over ours, above 1
-where xstilts is faster. What each script times, and what it leaves out, is in its docstring.
+over repetitions in alternating order, on the same data, machine and run; a ratio says how many times faster xstilts is. What each script times, and what it leaves out, is in its docstring.
 """
 
 
@@ -63,29 +64,36 @@ def section(result: dict[str, Any]) -> str:
         "",
         f"`{result['command']}`, {result['date']}, {result['num_cpus']} cores{load}; {versions}.",
         "",
-        "| case | program | median s | least to most | ratio |",
+        "| case | program | median | least to most | ratio |",
         "|---|---|---:|---:|---:|",
     ]
     for row in result["rows"]:
-        lines.append(f"| {row['case']} | xstilts | {_times(row['ours_seconds'])} | |")
-        for name, seconds in row["rivals"].items():
-            lines.append(f"| | {name} | {_times(seconds)} | {row['ratio'][name]:.2f} |")
+        unit = row.get("unit", "s")
+        lines.append(f"| {row['case']}, {unit} | xstilts | {_values(row['ours'])} | |")
+        for name, values in row["rivals"].items():
+            lines.append(f"| | {name} | {_values(values)} | {row['ratio'][name]:.2f} |")
     for row in result["rows"]:
         for name, value in row.get("same", {}).items():
             said = ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else f"{value:g}"
             lines.append(f"\nAgreement, {row['case']}, {name.replace('_', ' ')}: {said.replace('_', ' ')}.")
     lines += [f"\n{note}" for note in result.get("notes", ())]
+    lines += [f"\nOpen: {line}." for line in result.get("open", ())]
     return "\n".join(lines) + "\n"
 
 
-def _times(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds):.3f} | {min(seconds):.3f} to {max(seconds):.3f}"
+def _values(values: list[float]) -> str:
+    """Median, least and most, with four digits or all before the point."""
+    middle, *ends = (
+        f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+        for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} | {' to '.join(ends)}"
 
 
 def missing(results: dict[Path, dict[str, Any]]) -> list[str]:
     """Sentences on what has no figure."""
     names = {path.stem for path in results}
-    scripts = [path for path in sorted(HERE.glob("*.py")) if '("--device"' in path.read_text()]
+    scripts = [path for path in sorted(HERE.glob("*.py")) if 'add_argument("--device"' in path.read_text()]
     lines = [
         f"`benchmarks/{script.name}` on {'a GPU' if device == 'cuda' else 'a CPU'}."
         for script in scripts
