@@ -34,7 +34,8 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Speed, measured
 
 Written by `python benchmarks/table.py` from `benchmarks/results/*.json`; edit neither by hand. Every figure is a median
-over repetitions in alternating order, on the same data, machine and run; a ratio says how many times faster xstilts is. What each script times, and what it leaves out, is in its docstring.
+over repetitions in alternating order, on the same data, machine and run; a ratio says how many times faster xstilts is.
+What each script times, and what it leaves out, is in its docstring.
 """
 
 
@@ -93,7 +94,9 @@ def _values(values: list[float]) -> str:
 def missing(results: dict[Path, dict[str, Any]]) -> list[str]:
     """Sentences on what has no figure."""
     names = {path.stem for path in results}
-    scripts = [path for path in sorted(HERE.glob("*.py")) if 'add_argument("--device"' in path.read_text()]
+    scripts = [
+        path for path in sorted(HERE.glob("*.py")) if '"--device"' in path.read_text() and path.name != "table.py"
+    ]
     lines = [
         f"`benchmarks/{script.name}` on {'a GPU' if device == 'cuda' else 'a CPU'}."
         for script in scripts
