@@ -260,7 +260,7 @@ def test_two_steps_are_adamw_by_hand(max_grad_norm: float, bench: Bench) -> None
             m = first[name] / (1 - 0.8 ** (step + 1))
             v = second[name] / (1 - 0.95 ** (step + 1))
             double[name] = double[name] * (1 - rate * decay) - rate * m / (v.sqrt() + 1e-6)
-        step_module.plain_step(model, optimiser, find("mini-nli"), batch, stage, step, num_steps=2)
+        step_module.plain_step(model, optimiser, find("mini-nli"), [batch], stage, step, num_steps=2)
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(parameter.detach().double(), double[name], atol=2e-6, rtol=0, msg=name)
     assert clipped == [max_grad_norm < 1] * 2
@@ -286,6 +286,46 @@ def test_the_rows_in_use_alone_are_the_whole_table_to_rounding(
     start = load_file(encoder_folder(stage.start, bench.context()) / "model.safetensors")[TABLE]
     untouched = (fast.weights()[TABLE] / start).isclose(torch.tensor(decay_factor(recipe, 6, 6)), rtol=1e-5).all(1)
     assert whole - used <= int(untouched.sum()) < whole, "dev rows are in the table and have no gradient"
+
+
+@pytest.mark.parametrize("task", ["mini-nli", "mini-tags", "mini-qa", "mini-choice"])
+def test_a_step_that_does_not_fit_is_done_in_parts(task: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(RECIPE, hidden_dropout=0.0, batch_examples=5, max_tokens=60)
+    stage = bench.stage(Mixture((task,)), Budget(4, "steps"), recipe)
+    whole = bench.train(stage, "whole")
+    assert whole.result["step_parts"] == 1
+    own_update = step_module.update
+
+    def update(model: Model, optimiser: Any, task: Any, parts: list[Batch], *rest: Any, **more: Any) -> torch.Tensor:
+        if max(part.num_examples for part in parts) > 2:
+            raise torch.OutOfMemoryError("made")
+        return own_update(model, optimiser, task, parts, *rest, **more)
+
+    monkeypatch.setattr(step_module, "update", update)
+    done = bench.train(stage, "parts")
+    assert done.result["step_parts"] == 4
+    assert done.result["step_path"] == "plain: out of memory, a step is done in 4 parts"
+    for one, two in zip(done.steps, whole.steps, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-6)
+        assert one["tokens"] == two["tokens"]
+    for name, value in whole.weights().items():
+        torch.testing.assert_close(done.weights()[name], value, atol=2e-4, rtol=1e-5, msg=name)  # lr 2e-3
+
+
+def test_what_does_not_fit_in_any_parts_is_an_error_that_says_what_to_lower(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update(*arguments: Any, **more: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("made")
+
+    monkeypatch.setattr(step_module, "update", update)
+    for task, parts in (("mini-nli", 4), ("mini-lareqa-train", 1)):
+        stage = bench.stage(Mixture((task,)), Budget(2, "steps"))
+        with pytest.raises(torch.OutOfMemoryError) as refused:
+            bench.train(stage, task)
+        assert refused.value.__notes__ == [
+            f"a step of 4 examples of {task} in {parts} parts does not fit: lower batch_examples or max_tokens"
+        ]
 
 
 def test_masked_language_modelling_trains_every_row(bench: Bench) -> None:
@@ -314,7 +354,7 @@ def test_only_the_steps_own_head_moves(bench: Bench) -> None:
     rows = bench.rows(nli, model)
     for step in (3, 4):  # moments of an earlier step must not move a head either
         before = copy.deepcopy(model.state_dict())
-        step_module.plain_step(model, optimiser, find("mini-nli"), collate(rows, [0, 1], CPU), stage, step, 10)
+        step_module.plain_step(model, optimiser, find("mini-nli"), [collate(rows, [0, 1], CPU)], stage, step, 10)
         moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
         assert {name.split(".")[1] for name in moved if name.startswith("heads.")} == {"mini-nli"}
         assert any(name.startswith("encoder.") for name in moved)
@@ -330,7 +370,7 @@ def test_dropout_and_masks_are_functions_of_seed_and_step(task: str, hidden_drop
         torch.manual_seed(attempt)
         optimiser = adamw(model, RECIPE, CPU)
         batch = collate(bench.rows(stage, model), [0, 1, 2], CPU)
-        loss = step_module.plain_step(model, optimiser, find(task), batch, replace(stage, seed=seed), step, 10)
+        loss = step_module.plain_step(model, optimiser, find(task), [batch], replace(stage, seed=seed), step, 10)
         losses[seed, step, attempt] = float(loss)
     for seed, step in itertools.product((0, 1), (2, 3)):
         assert losses[seed, step, 0] == losses[seed, step, 1]
@@ -743,9 +783,10 @@ def test_a_step_sees_the_rows_of_the_schedule(bench: Bench, monkeypatch: pytest.
     seen: list[tuple[str, list[int]]] = []
     own_step = step_module.plain_step
 
-    def step(model: Model, optimiser: Any, task: Any, batch: Batch, *rest: Any) -> torch.Tensor:
+    def step(model: Model, optimiser: Any, task: Any, parts: list[Batch], *rest: Any) -> torch.Tensor:
+        (batch,) = parts
         seen.append((task.name, batch.rows.tolist()))
-        return own_step(model, optimiser, task, batch, *rest)
+        return own_step(model, optimiser, task, parts, *rest)
 
     monkeypatch.setattr(step_module, "plain_step", step)
     mixture = Mixture(("mini-nli", "mini-paraphrase"), sizes="present")

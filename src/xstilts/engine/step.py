@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,6 +82,7 @@ class Steps:
 
     Attributes:
         path: ``graph``, or ``plain`` with the reason.
+        num_parts: how many parts a step is done in, one after the other, so that it fits into the device's memory.
         waste: share of the tokens of all steps that only fill a shape.
     """
 
@@ -100,6 +101,7 @@ class Steps:
         problem = graph_problem(stage, model, {task.kind.name for task in tasks}, device)
         self.path = f"plain: {problem}" if problem else "graph"
         self.waste = 0.0
+        self.num_parts = 1
         self._shapes = [] if problem else self._choose_shapes()
         self._graphs: dict[tuple[int, Shape], _Graph | None] = {}
         self._pool = None if problem else torch.cuda.graph_pool_handle()
@@ -136,21 +138,48 @@ class Steps:
         return int(self._data[int(self._plan.task_of_step[step])].num_tokens[self._plan.rows(step)].sum())
 
     def __call__(self, step: int, batch: Batch, shape: Shape | None) -> Tensor:
-        """Do one step; the loss before it, [] on the device, to be read before the next step."""
+        """Do one step; the loss before it, [] on the device, to be read before the next step.
+
+        When the device has not enough memory, this step and all further ones are done in twice as many parts.
+
+        Raises:
+            torch.OutOfMemoryError: for a step that cannot be done in parts, or one example that does not fit.
+        """
+        while True:
+            try:
+                return self._step(step, batch, shape if self.num_parts == 1 else None)
+            except torch.OutOfMemoryError as error:
+                task = self._tasks[int(self._plan.task_of_step[step])]
+                if self.num_parts >= batch.num_examples or KINDS[task.kind.name].num_terms(batch) is None:
+                    what = f"a step of {batch.num_examples} examples of {task.name} in {self.num_parts} parts"
+                    error.add_note(f"{what} does not fit: lower batch_examples or max_tokens")
+                    raise
+            self.num_parts *= 2
+            self.path = f"plain: out of memory, a step is done in {self.num_parts} parts"
+            self._graphs.clear()
+            self._optimiser.zero_grad(set_to_none=True)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _step(self, step: int, batch: Batch, shape: Shape | None) -> Tensor:
         model, optimiser, stage, plan = self._model, self._optimiser, self._stage, self._plan
         number = int(plan.task_of_step[step])
         task = self._tasks[number]
+        if self.num_parts > 1:
+            rows = np.array_split(batch.rows, min(self.num_parts, batch.num_examples))
+            parts = [collate(self._data[number], part, self._device) for part in rows]
+            return plain_step(model, optimiser, task, parts, stage, step, plan.num_steps)
         if shape is None or (number, shape) not in self._graphs:
             if shape is not None:
                 self._graphs[number, shape] = None
                 batch = _mapped(batch, self._to_device)
-            return plain_step(model, optimiser, task, batch, stage, step, plan.num_steps)
+            return plain_step(model, optimiser, task, [batch], stage, step, plan.num_steps)
         rng = prepare(optimiser, stage, step, plan.num_steps)
         graph = self._graphs[number, shape]
         if graph is None:
             optimiser.zero_grad(set_to_none=True)
             own = _mapped(batch, self._to_device)
-            graph = _Graph(own, lambda: update(model, optimiser, task, own, stage, rng, cache=False), self._pool)
+            graph = _Graph(own, lambda: update(model, optimiser, task, [own], stage, rng, cache=False), self._pool)
             self._graphs[number, shape] = graph
         return graph(batch)
 
@@ -159,11 +188,17 @@ class Steps:
 
 
 def plain_step(
-    model: Model, optimiser: torch.optim.AdamW, task: Task, batch: Batch, stage: Train, step: int, num_steps: int
+    model: Model,
+    optimiser: torch.optim.AdamW,
+    task: Task,
+    parts: Sequence[Batch],
+    stage: Train,
+    step: int,
+    num_steps: int,
 ) -> Tensor:
-    """One optimisation step; the loss before it, []."""
+    """One optimisation step on a batch in one part or several; the loss before it, []."""
     rng = prepare(optimiser, stage, step, num_steps)
-    return update(model, optimiser, task, batch, stage, rng)
+    return update(model, optimiser, task, parts, stage, rng)
 
 
 def prepare(optimiser: torch.optim.AdamW, stage: Train, step: int, num_steps: int) -> torch.Generator:
@@ -182,24 +217,32 @@ def update(
     model: Model,
     optimiser: torch.optim.AdamW,
     task: Task,
-    batch: Batch,
+    parts: Sequence[Batch],
     stage: Train,
     rng: torch.Generator,
     cache: bool = True,
 ) -> Tensor:
-    """Forward, backward, clipping and AdamW; ``cache`` keeps the casts of weights, which a graph must not."""
-    half = stage.recipe.precision == "bfloat16"
+    """Forward, backward, clipping and AdamW; ``cache`` keeps the casts of weights, which a graph must not.
+
+    Parts of a batch weigh as many terms as their losses are means over, so that their sum is the loss of the batch.
+    """
+    kind, half = KINDS[task.kind.name], stage.recipe.precision == "bfloat16"
+    terms = [kind.num_terms(part) for part in parts] if len(parts) > 1 else [1]
     model.train()
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
-        loss = KINDS[task.kind.name].loss(model.encoder, model.head(task.name), batch, rng)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    losses = []
+    for part, count in zip(parts, terms, strict=True):
+        with torch.autocast(part.ids.device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
+            loss = kind.loss(model.encoder, model.head(task.name), part, rng)
+        loss = loss * (count / sum(terms)) if len(parts) > 1 else loss
+        loss.backward()
+        losses.append(loss.detach())
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients, foreach=True)
     # AdamW divides by it as it reads the gradients, which clip_grad_norm_ would read and write once more
     optimiser.grad_scale = ((norm + 1e-6) / stage.recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
     optimiser.step()
-    return loss.detach()
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 class _Graph:

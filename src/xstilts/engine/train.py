@@ -123,6 +123,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     _write_log(out / "log.jsonl", plan, course, recipe)
     return result | {
         "step_path": steps.path,
+        "step_parts": steps.num_parts,
         "step_waste": steps.waste,
         "embedding_rows": [in_use.num_rows, in_use.num_whole] if in_use else None,
         "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,

@@ -9,6 +9,7 @@ windows of a context, the parts of a long sentence, the sides of a bitext), and 
 * ``head(kind, encoder, tokenizer, recipe) -> nn.Module | None``: the trained part on top of the encoder.
 * ``loss(encoder, head, batch, rng) -> Tensor []``: mean over the batch's examples, or over what each of them has
   several of (masked tokens, words, windows).
+* ``num_terms(batch) -> int | None``: how many of these; ``None`` for a loss that is no sum over parts of a batch.
 * ``decode(encoder, head, batch) -> columns``: tensors with one value for each example, or `Lists` with a list for
   each.
 * ``table(kind, columns, examples) -> pyarrow.Table``: what a measurement stores of all examples, from the columns

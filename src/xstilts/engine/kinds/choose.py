@@ -17,6 +17,7 @@ from xstilts.tasks.task import Choices, Choose
 
 from . import tag
 from .classify import COLLAPSED_SHARE
+from .classify import num_terms as num_terms
 
 EVEN = 0.01
 

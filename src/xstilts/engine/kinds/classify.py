@@ -69,6 +69,11 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     return nn.functional.cross_entropy(_logits(encoder, head, batch), batch.targets["label"])
 
 
+def num_terms(batch: Any) -> int:
+    """What the loss is a mean over: examples."""
+    return int(batch.num_examples)
+
+
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     """Logits [E, C] and gold labels [E]."""
     return {"scores": _logits(encoder, head, batch), "gold": batch.targets["label"]}

@@ -138,6 +138,10 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     return nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
+def num_terms(batch: Any) -> None:
+    """Nothing: the examples of a step are one another's negatives, so it cannot be done in parts."""
+
+
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     """Normalised vectors of both sides [E, 2, H]."""
     return {"vectors": _sides(encoder, head, batch).float()}

@@ -143,6 +143,11 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     return (total - right).where(real[:, None], 0.0).sum() / (2 * real.sum())
 
 
+def num_terms(batch: Any) -> int:
+    """What the loss is a mean over: windows."""
+    return int((batch.example < batch.num_examples).sum())
+
+
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     """The best span of each example over all its windows, and how it compares with no answer; [E] each.
 

@@ -129,6 +129,11 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     return nn.functional.cross_entropy(logits, batch.targets["label"], ignore_index=IGNORED)
 
 
+def num_terms(batch: Any) -> int:
+    """What the loss is a mean over: words."""
+    return int((batch.targets["label"] != IGNORED).sum())
+
+
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Lists]:
     """For each word of each example the predicted and the gold label, and the logit of the predicted one."""
     logits, where = _logits(encoder, head, batch)
