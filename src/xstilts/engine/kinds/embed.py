@@ -168,9 +168,11 @@ def neighbours(queries: Tensor, candidates: Tensor, num_neighbours: int) -> tupl
     best = torch.empty(len(queries), 0, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     sizes = min(_BLOCK_QUERIES, len(queries)), min(_BLOCK_CANDIDATES, len(candidates))
-    memory = torch.empty(sizes[0] * sizes[1], device=queries.device)  # new memory for every block would cost as much
+    # new memory for every block costs nearly as much as the arithmetic
+    memory = torch.empty(sizes[0] * sizes[1], device=queries.device)
+    unit = torch.empty(sizes[1], candidates.shape[1], device=queries.device)
     for first, part in enumerate(candidates.split(_BLOCK_CANDIDATES)):
-        part = nn.functional.normalize(part.float(), dim=1)
+        part = nn.functional.normalize(part.float(), dim=1, out=unit[: len(part)])
         found = []
         for block in queries.split(_BLOCK_QUERIES):
             similarity = memory[: len(block) * len(part)].view(len(block), len(part))
