@@ -1,81 +1,116 @@
-"""The seven targets of XTREME that are trained for, fine-tuned on the miniature with a tiny encoder, zero-shot."""
+"""The seven targets of XTREME that are trained, on the miniature: English training, then zero-shot scores.
+
+Every stage is planned and performed as a run does. A tiny encoder learns to compare sentences from one intermediate
+task first; that does not help inference, which starts from the encoder itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
-from xstilts import tasks
+from xstilts import metrics
 from xstilts.engine import Context, perform
 from xstilts.scoring import score
-from xstilts.stage import Evaluate, Train
-from xstilts.studies import xstilts2020
+from xstilts.stage import STILTS, Budget, Encoder, Evaluate, Mixture, Tiny, Train
 from xstilts.study import Sources, make_plan
-from xstilts.tasks import Miniature
+from xstilts.tasks import Pair, Passage, Task, Tokens, examples, find
 from xstilts.tasks.made import MINIATURE_OF
 
-TARGETS = ("xnli", "paws-x", "udpos", "panx", "xquad", "mlqa", "tydiqa")
-LANGUAGES = ("en", "de", "ru")
-NUM_ROWS = 120
+SHAPE = Tiny(architecture="modernbert", num_heads=4, max_positions=128)
+RECIPE = replace(STILTS, learning_rate=2e-3, max_tokens=96, batch_examples=32, dev_examples=60, hidden_dropout=0.0)
+LANGUAGES = ("en", "de", "zh")
+
+
+class Target(NamedTuple):
+    """How many steps it is trained, by how much its English score must be above chance, and what it starts from."""
+
+    steps: int
+    margin: float
+    learning_rate: float = 2e-3
+    after: str = "mini-causes"
+
+
+# The margins are below what other seeds came to, so that another machine's rounding does not matter.
+TARGETS = {
+    "xnli": Target(1000, 0.08, learning_rate=1e-3, after=""),
+    "paws-x": Target(800, 0.03, learning_rate=1e-3),
+    "udpos": Target(80, 0.4),
+    "panx": Target(80, 0.5),
+    "xquad": Target(240, 0.03),
+    "mlqa": Target(240, 0.03),
+    "tydiqa": Target(220, 0.03),
+}
+
+
+def model(task: Task, target: Target) -> Train:
+    """The tiny encoder after the intermediate task, if any, and the target's English training task."""
+    start: Encoder | Train = Encoder("tiny", tiny=SHAPE)
+    if target.after:
+        start = Train(start, Mixture((target.after,)), Budget(500, "steps"), RECIPE)
+    assert task.trained_by
+    recipe = replace(RECIPE, learning_rate=target.learning_rate)
+    return Train(start, Mixture((task.trained_by,)), Budget(target.steps, "steps"), recipe)
 
 
 @pytest.fixture(scope="module")
-def values(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[dict[tuple[str, str], Any]]:
-    """The score of every target in every language, after one plan from the MLM stage to the measurements."""
+def measured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Callable[[list[Evaluate]], list[Path]]:
+    """Plans measurements, performs every stage that was not yet, and gives the folders of the predictions."""
     folder = tmp_path_factory.mktemp("seven")
-    with pytest.MonkeyPatch.context() as patch:
-        for task in tasks.ALL:
-            if "test" in task.rows and any(isinstance(source, Miniature) for source in task.sources):
-                patch.setitem(tasks._known, task.name, replace(task, rows={**task.rows, "test": NUM_ROWS}))
-        leaves = xstilts2020(
-            miniature=True,
-            starts=("none",),
-            targets=TARGETS,
-            languages=LANGUAGES,
-            seeds=(0,),
-            mlm_examples=2_000,
-            target_examples=1_500,
-        )
-        plan = make_plan("seven", leaves, Sources(None, cache_dir))
-        trained: dict[str, Path] = {}
-        found: dict[tuple[str, str], Any] = {}
+
+    def performed(leaves: list[Evaluate]) -> list[Path]:
+        plan = make_plan("seven-targets", leaves, Sources(None, cache_dir))
         for id, stage in plan.stages.items():
-            out = folder / id
-            out.mkdir()
-            result = perform(stage, out, Context(trained, folder / "work" / id, None, cache_dir))["result"]
-            if isinstance(stage, Train):
-                assert not set(result["tasks"]) - {"mini-text"} or result["examples"] <= 1_500
-                trained[id] = out / "weights"
-            elif isinstance(stage, Evaluate):
-                task = tasks.find(stage.task)
-                table = pq.read_table(out / "predictions.parquet")
-                (found[stage.task, stage.language],) = score(table, task.kind.name, task.metric, stage.language)[
-                    "values"
-                ]
-        yield found
+            out, work = folder / id, folder / f"{id}-work"
+            if not out.exists():
+                out.mkdir()
+                work.mkdir()
+                inputs = {other.id: folder / other.id / "weights" for other in stage.inputs}
+                perform(stage, out, Context(inputs, work, None, cache_dir))
+        return [folder / id for id in plan.leaves]
+
+    return performed
 
 
-def test_every_target_has_a_score_in_every_language(values: dict[tuple[str, str], Any]) -> None:
-    languages = {
-        target: [code for code in LANGUAGES if code in tasks.BENCHMARKS["xtreme"][target]] for target in TARGETS
-    }
-    wanted = {(MINIATURE_OF[target], code) for target in TARGETS for code in languages[target]}
-    assert set(values) == wanted
-    assert len(wanted) == 18, "PAWS-X and MLQA have no Russian, TyDi QA no German"
-    for value in values.values():
-        assert 0 <= value["value"] <= 1
-        assert value.get("num_examples", NUM_ROWS) == NUM_ROWS
+def by_chance(task: Task) -> float:
+    """The best English score of one answer to everything: a label, a tag, or the last word of the same sentence."""
+    given: list[Any] = examples(task, "test", "en")
+    if isinstance(given[0], Passage):
+        golds = {one.id: [text for text, _ in one.answers] for one in given}
+        guesses: Iterator[Any] = (
+            {one.id: one.context.split(". ")[place].split()[-1].rstrip(".") for one in given} for place in range(4)
+        )
+        function = metrics.find("span", task.metric).function
+        return max(function(guess, golds, "en").value for guess in guesses)
+    if isinstance(given[0], Tokens):
+        ((tag, _),) = Counter(tag for one in given for tag in one.tags).most_common(1)
+        found = metrics.find("tag", task.metric).function(
+            [[tag] * len(one.tags) for one in given], [one.tags for one in given]
+        )
+        return float(found.value)
+    assert isinstance(given[0], Pair)
+    ((_, most),) = Counter(one.label for one in given).most_common(1)
+    return most / len(given)
 
 
-def test_what_a_tiny_encoder_can_learn_is_learned(values: dict[tuple[str, str], Any]) -> None:
-    """Tags of words and answers, in English; pairs are beyond an encoder of this size and budget."""
-    assert values["mini-xtags", "en"]["f1"] > 0.45
-    assert values["mini-xentities", "en"]["f1"] > 0.5
-    assert values["mini-xentities", "de"]["f1"] > 0.3, "names are written alike"
-    for name in ("mini-xqa", "mini-mlqa", "mini-tydiqa"):
-        assert values[name, "en"]["f1"] > 0.12
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_learned_in_english_is_scored_in_other_languages(
+    name: str, measured: Callable[[list[Evaluate]], list[Path]]
+) -> None:
+    task, target = find(MINIATURE_OF[name]), TARGETS[name]
+    trained = model(task, target)
+    folders = measured([Evaluate(trained, task.name, language, max_tokens=96) for language in LANGUAGES])
+    scores = {}
+    for language, folder in zip(LANGUAGES, folders, strict=True):
+        table = pq.read_table(folder / "predictions.parquet")
+        (values,) = score(table, task.kind.name, task.metric, language)["values"]
+        assert values["num_examples"] == table.num_rows == task.count("test", language)
+        scores[language] = values["value"]
+    assert all(0 <= value <= 1 for value in scores.values())
+    assert scores["en"] > by_chance(task) + target.margin, scores

@@ -40,7 +40,8 @@ class RowsInUse:
         for part in parts:
             part.numbers = numbers
         self.num_rows, self.num_whole = len(self._used), len(table)
-        small = nn.Embedding.from_pretrained(table[self._used.to(table.device)].clone(), freeze=False)
+        rows = table[self._used.to(table.device)].clone()
+        small = nn.Embedding(*rows.shape, _weight=rows)
         self._whole.weight.data = table.cpu()  # out of the accelerator's memory
         self._model.set_input_embeddings(small.train(self._whole.training))
 
