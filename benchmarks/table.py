@@ -103,16 +103,6 @@ def missing(results: dict[Path, dict[str, Any]]) -> list[str]:
     ]
     if "retrieval-cuda" not in names:
         lines.append("Tokens in a batch on a GPU: 16,384 is a guess (`--tokens-per-batch` of retrieval.py).")
-    if "knn-cpu" not in names:
-        lines.append(
-            "Whether faiss is worth a back end. There is none: in one thread of a busy machine, 20 nearest of 1,000 x "
-            "200,000 x 768 took 2.26 to 2.39 s of CPU time (normalising included) and faiss-cpu 1.15.1 2.10 to 2.24 s "
-            "(without). Wall time on a quiet machine is open."
-        )
-    if "retrieval-cpu" not in names:
-        lines.append(
-            "Whether all layers take half the time of one of sentence-transformers: no figure on a quiet machine."
-        )
     return lines
 
 
