@@ -312,6 +312,29 @@ def test_a_step_that_does_not_fit_is_done_in_parts(task: str, bench: Bench, monk
         torch.testing.assert_close(done.weights()[name], value, atol=2e-4, rtol=1e-5, msg=name)  # lr 2e-3
 
 
+def test_a_step_that_cannot_be_captured_is_done_plainly(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU is played by the CPU here: shapes are chosen and met, and the capture fails."""
+    mixture = Mixture(("mini-nli", "mini-paraphrase"), policy="uniform")
+    stage = bench.stage(mixture, Budget(24, "steps"))
+    plain = bench.train(stage, "plain")
+    tried: list[int] = []
+
+    class Failing:
+        def __init__(self, batch: Batch, *rest: Any) -> None:
+            tried.append(batch.num_tokens)
+            raise RuntimeError("operation not permitted\nwhen a stream is captured")
+
+    monkeypatch.setattr(step_module, "graph_problem", lambda *arguments: None)
+    monkeypatch.setattr(step_module, "_Graph", Failing)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    done = bench.train(stage, "failing")
+    assert len(tried) == 1
+    assert done.result["step_path"] == "plain: a step cannot be captured: operation not permitted"
+    assert 0 < done.result["step_waste"] < 0.2
+    assert done.bytes == plain.bytes
+
+
 def test_what_does_not_fit_in_any_parts_is_an_error_that_says_what_to_lower(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,11 @@ class Packing:
         positions = torch.arange(int(bounds[-1])) - bounds[:-1].long().repeat_interleave(counts)
         return Packing(int(bounds[-1]), max(lengths), bounds.to(device), positions.to(device), tuple(lengths))
 
+    @property
+    def static(self) -> bool:
+        """Whether it is of a static shape."""
+        return not self.lengths
+
     @functools.cached_property
     def runs(self) -> tuple[Run, ...]:
         """The sequences, equal neighbours joined; a row sorted by length has the fewest runs."""
@@ -145,7 +150,7 @@ def packed_attention(
     radius = None if sliding_window is None else sliding_window - 1
     if query.is_cuda and query.dtype in HALF and not dropout and varlen_problem(radius is not None) is None:
         return _varlen(query, key, value, _current, scaling, radius), None
-    if not _current.lengths:
+    if _current.static:
         raise RuntimeError("a row of static shape needs the variable-length kernel")
     return _sdpa(query, key, value, _current, dropout, scaling, radius), None
 

@@ -131,7 +131,7 @@ class Encoder(torch.nn.Module):
                     f"lengths {list(packing)!r} (sum {sum(packing)}) do not fit a row of {ids.shape[0]} tokens"
                 )
             packing = Packing.of(packing, ids.device)
-        if packing.lengths and packing.longest > self.max_positions:
+        if not packing.static and packing.longest > self.max_positions:
             raise ValueError(f"a sequence of {packing.longest} tokens, the encoder takes at most {self.max_positions}")
         types = types if self._reads_types else None
         if self.padded:

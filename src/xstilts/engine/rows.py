@@ -41,7 +41,7 @@ class RowsInUse:
             part.numbers = numbers
         self.num_rows, self.num_whole = len(self._used), len(table)
         rows = table[self._used.to(table.device)].clone()
-        small = nn.Embedding(*rows.shape, _weight=rows)
+        small = nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows)
         self._whole.weight.data = table.cpu()  # out of the accelerator's memory
         self._model.set_input_embeddings(small.train(self._whole.training))
 

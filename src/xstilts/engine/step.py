@@ -165,23 +165,31 @@ class Steps:
         model, optimiser, stage, plan = self._model, self._optimiser, self._stage, self._plan
         number = int(plan.task_of_step[step])
         task = self._tasks[number]
-        if self.num_parts > 1:
-            rows = np.array_split(batch.rows, min(self.num_parts, batch.num_examples))
-            parts = [collate(self._data[number], part, self._device) for part in rows]
-            return plain_step(model, optimiser, task, parts, stage, step, plan.num_steps)
-        if shape is None or (number, shape) not in self._graphs:
-            if shape is not None:
-                self._graphs[number, shape] = None
-                batch = _mapped(batch, self._to_device)
-            return plain_step(model, optimiser, task, [batch], stage, step, plan.num_steps)
-        rng = prepare(optimiser, stage, step, plan.num_steps)
-        graph = self._graphs[number, shape]
-        if graph is None:
+        if shape is not None and (number, shape) in self._graphs:
+            rng = prepare(optimiser, stage, step, plan.num_steps)
+            graph = self._graphs[number, shape]
+            if graph is not None:
+                return graph(batch)
             optimiser.zero_grad(set_to_none=True)
             own = _mapped(batch, self._to_device)
-            graph = _Graph(own, lambda: update(model, optimiser, task, [own], stage, rng, cache=False), self._pool)
-            self._graphs[number, shape] = graph
-        return graph(batch)
+            try:
+                graph = _Graph(own, lambda: update(model, optimiser, task, [own], stage, rng, cache=False), self._pool)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # the step was not done
+                self.path = f"plain: a step cannot be captured: {str(error).splitlines()[0]}"
+                self._shapes, shape = [], None
+                self._graphs.clear()
+            else:
+                self._graphs[number, shape] = graph
+                return graph(batch)
+        parts = [batch]
+        if self.num_parts > 1 or batch.packing.static:
+            rows = np.array_split(batch.rows, min(self.num_parts, batch.num_examples))
+            parts = [collate(self._data[number], part, self._device) for part in rows]
+        if shape is not None:
+            self._graphs[number, shape] = None
+        return plain_step(model, optimiser, task, parts, stage, step, plan.num_steps)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)
