@@ -135,7 +135,7 @@ def _facts(task: Task, name: str, data: Path | None) -> dict[str, Any]:
     from . import tasks
 
     facts = _listed(task, data)
-    facts |= {name: list(getattr(task, name)) for name in ("overlaps", "members")}
+    facts |= {name: list(getattr(task, name)) for name in ("overlaps", "members", "trained_before")}
     facts |= {name: getattr(task, name) for name in ("trained_by", "slice_of", "note")}
     cells = [(split, code) for split in task.splits for code in task.languages_of(split)]
     here = {cell: tasks.sources_here(task, *cell, data) for cell in cells}
@@ -267,8 +267,10 @@ def _in_words(facts: dict[str, Any]) -> Iterator[str]:
     for name, value in facts["options"].items():
         yield from line(name, value)
     yield from line("official size", f"{facts['official_size']:,}" if facts["official_size"] else "")
+    trained = filter(None, (*facts["trained_before"], facts["trained_by"]))
+    shown = facts | {"trained_by": ", then ".join(trained)}
     for name in ("metric", "licence", "trained_by", "slice_of", "members", "overlaps", "note"):
-        yield from line(name.replace("_", " "), facts[name] or "")
+        yield from line(name.replace("_", " "), shown[name] or "")
     for split in facts["splits"]:
         yield from line(split, _counts([row for row in facts["rows"] if row["split"] == split]))
     for source in facts["sources"]:
