@@ -119,18 +119,19 @@ class Steps:
         shapes = []
         for number, data in enumerate(self._data):
             own = plan.task_of_step == number
-            most = int(sequences[own].max()) + 1
-            longest = max(data.longest, int((held - tokens)[own].max()))
+            most = int(sequences[own].max(initial=0)) + 1
+            longest = max(data.longest, int((held - tokens)[own].max(initial=0)))
             shapes.append({size: Shape(size, most, longest) for size in sizes})
         return shapes
 
     def batch(self, step: int) -> tuple[Batch, Shape | None]:
         """The batch of a step, on the device, or on the CPU in the shape that its graph takes."""
         number, rows = int(self._plan.task_of_step[step]), self._plan.rows(step)
-        if not self._shapes or len(rows) < self._plan.batch_examples[number]:  # what is left of a task's examples
+        shapes = self._shapes  # once: the thread that does the steps may give them up meanwhile
+        if not shapes or len(rows) < self._plan.batch_examples[number]:  # what is left of a task's examples
             return collate(self._data[number], rows, self._device), None
         num_tokens = self.num_tokens(step)
-        shape = next(shape for size, shape in self._shapes[number].items() if size >= num_tokens)
+        shape = next(shape for size, shape in shapes[number].items() if size >= num_tokens)
         return _mapped(collate(self._data[number], rows, torch.device("cpu"), shape), Tensor.pin_memory), shape
 
     def num_tokens(self, step: int) -> int:
