@@ -42,7 +42,7 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """T, all of them real tokens."""
+        """T, with the filling tokens of a static shape."""
         return self.ids.shape[0]
 
     @property
@@ -95,11 +95,8 @@ def collate(
         starts = np.append(starts, np.zeros(more, dtype=np.int64))
         lengths = np.append(lengths, [0] * (more - 1) + [num_filling])
         example = np.append(example, np.full(more, len(rows)))
-        fill = {"ids": flat["ids"][0], "types": 0, "segment": shape.num_sequences - 1}
-        flat = {
-            name: np.append(values, np.full(num_filling, fill.get(name, FILLED.get(name, 0))))
-            for name, values in flat.items()
-        }
+        fill = FILLED | {"ids": flat["ids"][0], "segment": shape.num_sequences - 1}
+        flat = {name: np.append(values, np.full(num_filling, fill.get(name, 0))) for name, values in flat.items()}
 
     def tensor(values: np.ndarray) -> Tensor:
         here = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))

@@ -224,31 +224,28 @@ def search(vectors: Vectors, entries: Sequence[Entry], num_neighbours: int) -> p
     asking = np.array([at for at, entry in enumerate(entries) if entry.is_query], dtype=np.int64)
     pool = np.array([at for at, entry in enumerate(entries) if not entry.is_query], dtype=np.int64)
     number = {entries[at].id: n for n, at in enumerate(pool)}
-    of_language = {code: _numbers(entries, code) for code in dict.fromkeys(entry.language for entry in entries)}
+    spoken = np.array([entry.language for entry in entries])
+    of_language = [np.flatnonzero(spoken == code) for code in dict.fromkeys(spoken.tolist())]
     golds, unknown = [], ""
     for at in asking:
         unknown = next((id for id in entries[at].golds if id not in number), unknown)
         golds.append([number.get(id, -1) for id in entries[at].golds])
     if unknown:
         raise ValueError(f"a query has the right candidate {unknown!r}, which is not there")
-    codes = np.array([entries[at].language for at in pool])
+    codes = spoken[pool]
     own = {
-        "language": pa.array([entries[at].language for at in asking]),
+        "language": pa.array(spoken[asking]),
         "golds": pa.array(golds, pa.list_(pa.int32())),
         "gold_languages": pa.array([[codes[n] for n in right] for right in golds], pa.list_(pa.string())),
     }
     tables = []
     for cell in vectors.cells:
-        queries, candidates = vectors.of(cell, list(of_language.values()), (asking, pool))
+        queries, candidates = vectors.of(cell, of_language, (asking, pool))
         table = _found(cell, POOL, queries, candidates, num_neighbours, **own)
         near = table["neighbours"].combine_chunks()
         languages = pa.ListArray.from_arrays(near.offsets, pa.array(codes).take(near.values))
         tables.append(table.append_column("neighbour_languages", languages))
     return pa.concat_tables(tables)
-
-
-def _numbers(entries: Sequence[Entry], code: str) -> np.ndarray:
-    return np.array([at for at, entry in enumerate(entries) if entry.language == code], dtype=np.int64)
 
 
 def _found(

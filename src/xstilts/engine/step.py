@@ -130,13 +130,13 @@ class Steps:
         shapes = self._shapes  # once: the thread that does the steps may give them up meanwhile
         if not shapes or len(rows) < self._plan.batch_examples[number]:  # what is left of a task's examples
             return collate(self._data[number], rows, self._device), None
-        num_tokens = self.num_tokens(step)
+        num_tokens = self.num_tokens(step, rows)
         shape = next(shape for size, shape in shapes[number].items() if size >= num_tokens)
         return _mapped(collate(self._data[number], rows, torch.device("cpu"), shape), Tensor.pin_memory), shape
 
-    def num_tokens(self, step: int) -> int:
-        """Tokens of a step without those that fill."""
-        return int(self._data[int(self._plan.task_of_step[step])].num_tokens[self._plan.rows(step)].sum())
+    def num_tokens(self, step: int, rows: np.ndarray) -> int:
+        """Tokens of a step's rows without those that fill."""
+        return int(self._data[int(self._plan.task_of_step[step])].num_tokens[rows].sum())
 
     def __call__(self, step: int, batch: Batch, shape: Shape | None) -> Tensor:
         """Do one step; the loss before it, [] on the device, to be read before the next step.
@@ -156,8 +156,7 @@ class Steps:
                     error.add_note(f"{what} does not fit: lower batch_examples or max_tokens")
                     raise
             self.num_parts *= 2
-            self.path = f"plain: out of memory, a step is done in {self.num_parts} parts"
-            self._graphs.clear()
+            self._give_up_graphs(f"out of memory, a step is done in {self.num_parts} parts")
             self._optimiser.zero_grad(set_to_none=True)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -178,9 +177,8 @@ class Steps:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:  # the step was not done
-                self.path = f"plain: a step cannot be captured: {str(error).splitlines()[0]}"
-                self._shapes, shape = [], None
-                self._graphs.clear()
+                self._give_up_graphs(f"a step cannot be captured: {str(error).splitlines()[0]}")
+                shape = None
             else:
                 self._graphs[number, shape] = graph
                 return graph(batch)
@@ -191,6 +189,12 @@ class Steps:
         if shape is not None:
             self._graphs[number, shape] = None
         return plain_step(model, optimiser, task, parts, stage, step, plan.num_steps)
+
+    def _give_up_graphs(self, reason: str) -> None:
+        """Do all further steps plainly; no more batches of a static shape are made."""
+        self.path = f"plain: {reason}"
+        self._shapes = []
+        self._graphs.clear()
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)

@@ -87,7 +87,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
             save()
             raise Interrupted(f"stopped at step {course.step} of {plan.num_steps}")
         losses[step] = steps(step, batch, shape)
-        course.num_tokens.append(steps.num_tokens(step))
+        course.num_tokens.append(steps.num_tokens(step, batch.rows))
         course.step += 1
         if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
             _refuse_nan(losses[: course.step].tolist(), plan)
