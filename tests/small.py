@@ -37,9 +37,16 @@ def characters_folder(folder: Path) -> Path:
     texts = [text for name in MADE.values() for code in ("en", "zh", "ar", "hi") for text in texts_of(name, code)]
     letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
     words = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    backend = Tokenizer(
-        models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]", max_input_chars_per_word=500)
-    )
+    pieces = {w: i for i, w in enumerate(words)}
+    return bert_folder(folder, models.WordPiece(pieces, unk_token="[UNK]", max_input_chars_per_word=500), 256)
+
+
+def bert_folder(folder: Path, vocabulary: models.Model, max_positions: int) -> Path:
+    """A tiny BERT with token types and large random weights, so that a mistake shows; texts split at white space.
+
+    The vocabulary begins with `SPECIAL`.
+    """
+    backend = Tokenizer(vocabulary)
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
@@ -50,12 +57,12 @@ def characters_folder(folder: Path) -> Path:
         **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk", "mask")},
     ).save_pretrained(folder)
     config = BertConfig(
-        vocab_size=len(words),
+        vocab_size=backend.get_vocab_size(),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=48,
-        max_position_embeddings=256,
+        max_position_embeddings=max_positions,
         initializer_range=0.2,
     )
     with torch.random.fork_rng():

@@ -14,10 +14,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import models
 from torch import Tensor, nn
-from transformers import AutoModel, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoModel
 
+from small import SPECIAL, bert_folder
 from xstilts.engine import Context, encoder_folder
 from xstilts.engine.data import Tokenised
 from xstilts.engine.kinds import KINDS, classify, embed, mlm
@@ -38,33 +39,11 @@ PAIRS = [
 TEXTS = [Text(pair.first) for pair in PAIRS] + [Text("Der Zug kommt heute nicht."), Text("Сегодня идёт дождь.")]
 
 
-def bert_folder(folder: Path) -> Path:
-    """A tiny BERT with token types and large random weights, so that a mistake shows."""
+def words_folder(folder: Path) -> Path:
+    """A tiny BERT whose pieces are the words of `PAIRS`."""
     words = sorted({word for pair in PAIRS for text in (pair.first, pair.second) for word in text.lower().split()})
-    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
-    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(special + words)}, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk", "mask")},
-    ).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(special + words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=64,
-        initializer_range=0.2,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *words])}
+    return bert_folder(folder, models.WordLevel(vocabulary, unk_token="[UNK]"), 64)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +53,7 @@ def folders(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     context = Context(inputs={}, work=cache_dir, data_dir=None, cache_dir=cache_dir)
     return {
         "xlm-roberta": encoder_folder(tiny, context),
-        "bert": bert_folder(tmp_path_factory.mktemp("bert") / "encoder"),
+        "bert": words_folder(tmp_path_factory.mktemp("bert") / "encoder"),
     }
 
 
