@@ -53,7 +53,8 @@ import made
 import measure
 from measure import Row, Side, Turns, Unable
 
-from xstilts.stage import Budget, Data, Encoder, Mixture, Recipe, Train
+from xstilts.recipe import Recipe
+from xstilts.stage import Budget, Data, Encoder, Mixture, Train
 
 RIVALS = ("max", "longest", "grouped")
 TASKS = {"nli": "made-nli", "qa": "made-qa", "tokens": "made-nli"}

@@ -26,11 +26,13 @@ ARROWS: dict[str, set[str]] = {
     "metrics": {"spec"},
     "miniature": {"spec"},
     "tasks": {"metrics", "miniature", "spec"},
-    "stage": {"tasks", "spec"},
-    "study": {"stage", "tasks", "hub", "spec"},
-    "studies": {"study", "stage", "tasks", "spec"},
-    "xstilts": {"stage"},
-    "engine": {"stage", "tasks", "metrics", "miniature", "hub", "spec"},
+    "recipe": {"spec"},
+    "stage": {"recipe", "tasks", "spec"},
+    "checks": {"stage", "tasks", "spec"},
+    "study": {"checks", "stage", "tasks", "hub", "spec"},
+    "studies": {"study", "stage", "recipe", "tasks", "spec"},
+    "xstilts": {"stage", "recipe"},
+    "engine": {"stage", "recipe", "tasks", "metrics", "miniature", "hub", "spec"},
     "scoring": {"metrics", "tasks", "spec"},
     "stored": {"spec"},
     "store": {"stored", "spec"},
@@ -48,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
     "cli": {
         *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring"),
-        *("score_command", "tasks_command", "fetch_command", "store", "studies", "study", "spec"),
+        *("score_command", "tasks_command", "fetch_command", "store", "studies", "study", "stage", "spec"),
     },
 }
 
@@ -60,7 +62,7 @@ LAZY: dict[str, set[str]] = {
     "score_command": ARROWS["score_command"] - {"ending", "options"},
     "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
     "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
-    "cli": {*("named", "progress", "report", "run", "scoring", "store", "studies", "study")},
+    "cli": {*("named", "progress", "report", "run", "scoring", "store", "studies", "study", "stage")},
 }
 
 # Third-party packages that a part may import as it loads; all others wait until a function needs them.

@@ -19,8 +19,9 @@ from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
 from xstilts.metrics.mining import Mined
+from xstilts.recipe import STILTS
 from xstilts.scoring import score
-from xstilts.stage import STILTS, Views
+from xstilts.stage import Views
 from xstilts.tasks import Entry, Example, Task
 
 NAMES = [task.name for task in tasks.ALL]

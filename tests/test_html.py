@@ -21,9 +21,9 @@ import pytest
 from test_report import ENCODER, MODELS, NUM_LAYERS, PATH, fill, leaves, measure, train
 from xstilts import report, tasks
 from xstilts.report import blocks, html, stages, stats
-from xstilts.stage import Encoder, Stage
+from xstilts.stage import Encoder, Stage, label
 from xstilts.store import Store
-from xstilts.study import Plan, label
+from xstilts.study import Plan
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>`</code>"

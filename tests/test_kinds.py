@@ -24,7 +24,8 @@ from xstilts.engine.data import Tokenised
 from xstilts.engine.kinds import KINDS, classify, embed, mlm
 from xstilts.engine.model import Model
 from xstilts.engine.packing import Batch, collate
-from xstilts.stage import STILTS, Encoder, Tiny
+from xstilts.recipe import STILTS
+from xstilts.stage import Encoder, Tiny
 from xstilts.tasks import Bitext, Classify, Embed, MaskedLM, Pair, Text, examples, find
 
 CPU = torch.device("cpu")

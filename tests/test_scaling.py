@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from test_tasks import toy
 from xstilts import tasks
+from xstilts.recipe import POOLINGS, STILTS
 from xstilts.spec import canonical_json
-from xstilts.stage import POOLINGS, STILTS, Encoder, Evaluate, Mixture, Train, Views, root
+from xstilts.stage import Encoder, Evaluate, Mixture, Train, Views, root
 from xstilts.studies import STUDIES
 from xstilts.studies.parts import MINIATURE_TINY
 from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, demo, scaling, subsets

@@ -22,8 +22,9 @@ from xstilts.engine.packing import collate
 from xstilts.engine.retrieval import Cell, Vectors, _rows, cells, passes
 from xstilts.metrics.retrieval import Neighbours
 from xstilts.metrics.vectors import centre, remove_language_identity
+from xstilts.recipe import DUAL_POOLINGS, Recipe
 from xstilts.scoring import score
-from xstilts.stage import DUAL_POOLINGS, Recipe, Views
+from xstilts.stage import Views
 from xstilts.tasks import Bitext, Embed, Entry, Mine, Search
 
 CPU = torch.device("cpu")

@@ -20,7 +20,8 @@ from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import TOKEN_MULTIPLE, Batch, Shape, collate, token_shapes
 from xstilts.engine.step import _mapped, _tensors, decay_factor, graph_problem, learning_rate
-from xstilts.stage import STILTS, Budget, Encoder, Mixture, Recipe, Train
+from xstilts.recipe import STILTS, Recipe
+from xstilts.stage import Budget, Encoder, Mixture, Train
 
 NAMES = ("mini-nli", "mini-tags", "mini-qa", "mini-unanswerable", "mini-choice", "mini-lareqa-train")
 

@@ -17,22 +17,10 @@ import pytest
 from fakes import Fake, plan_of
 from test_tasks import toy
 from xstilts import miniature, spec, study, tasks
+from xstilts.recipe import Override, Recipe
 from xstilts.spec import canonical_json
-from xstilts.stage import (
-    Budget,
-    Data,
-    Encoder,
-    Evaluate,
-    Mixture,
-    Override,
-    Recipe,
-    Stage,
-    Tiny,
-    Train,
-    Views,
-    head_task,
-)
-from xstilts.study import Plan, Sources, explain, label, make_plan
+from xstilts.stage import Budget, Data, Encoder, Evaluate, Mixture, Stage, Tiny, Train, Views, head_task, label
+from xstilts.study import Plan, Sources, explain, make_plan
 from xstilts.tasks import Classify, Embed, Entry, Files, Mine, Search, Splits, Task, readers
 
 ENCODER = Encoder("made-up", content="0123")

@@ -28,7 +28,8 @@ from xstilts.engine.model import Model
 from xstilts.engine.packing import Batch, collate
 from xstilts.engine.step import adamw, decay_factor, learning_rate
 from xstilts.engine.train import dev_score
-from xstilts.stage import STILTS, Budget, Encoder, Mixture, Override, Recipe, Tiny, Train
+from xstilts.recipe import STILTS, Override, Recipe
+from xstilts.stage import Budget, Encoder, Mixture, Tiny, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
 from xstilts.tasks.tagging import UPOS

@@ -25,8 +25,9 @@ from xstilts.engine.folders import build_tiny
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
+from xstilts.recipe import STILTS, Recipe
 from xstilts.report import stats
-from xstilts.stage import STILTS, Budget, Encoder, Evaluate, Mixture, Recipe, Train
+from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train
 from xstilts.tasks import Hub, Text
 
 pytestmark = pytest.mark.usefixtures("hub_cache")

@@ -11,7 +11,8 @@ import pytest
 
 from test_tasks import toy
 from xstilts import tasks
-from xstilts.stage import STILTS, Budget, Encoder, Evaluate, Mixture, Train, Views, root
+from xstilts.recipe import STILTS
+from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train, Views, root
 from xstilts.studies import recipes, xstilts2020
 from xstilts.studies.parts import MINIATURE_TINY, StandIns, find_target
 from xstilts.study import Sources, make_plan

@@ -1,6 +1,7 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
-from .stage import STILTS, Budget, Encoder, Evaluate, Mixture, Override, Recipe, Tiny, Train, Views
+from .recipe import STILTS, Override, Recipe
+from .stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views
 
 __version__ = "0.1.0"
 

@@ -152,8 +152,9 @@ def plan_command(
 
     Example: xstilts plan scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
     """
+    from .stage import label
     from .store import Store
-    from .study import explain, label
+    from .study import explain
 
     found = plan_of(study, parameters, data, cache)
     opened = Store.open(store, create=False) if (store / "format.json").is_file() else None

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any, TextIO
 
 from .run import Outcome, Settings, View
-from .stage import Evaluate, Stage
-from .study import Plan, Todo, label
+from .stage import Evaluate, Stage, label
+from .study import Plan, Todo
 
 _PLAIN_SECONDS = 15.0
 

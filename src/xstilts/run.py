@@ -23,9 +23,9 @@ from . import __version__
 from .ending import said
 from .named import load_study_file
 from .spec import digest
-from .stage import Evaluate, Stage, Train, root
+from .stage import Evaluate, Stage, Train, label, root
 from .store import Store
-from .study import Plan, Todo, label
+from .study import Plan, Todo
 
 KEEP = ("all", "none")
 _MAX_STAGES_PER_WORKER = 500

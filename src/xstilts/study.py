@@ -11,21 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from .checks import problems
 from .hub import check_encoder, encoder_files, find_encoder
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import (
     OFFLINE_CONVERTER,
     OFFLINE_PACKAGE,
-    SEARCH_NEIGHBOURS,
     Data,
     Encoder,
     Evaluate,
     Stage,
     Train,
-    has_pooler,
+    chain,
     head_task,
+    label,
 )
-from .tasks import Miniature, Task, content, find
+from .tasks import Miniature, Task, content, find, with_members
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_REFUSALS_SHOWN = 12
@@ -46,7 +47,7 @@ class Plan:
     def note(self) -> str:
         """What a user must know of it before it runs: that all of its data is the embedded miniature."""
         names = {data.task for stage in self.stages.values() for data in getattr(stage, "data", ())}
-        tasks = [task for name in names for task in _with_members(name)]
+        tasks = [task for name in names for task in with_members(name)]
         made = tasks and all(isinstance(source, Miniature) for task in tasks for source in task.sources)
         return "all data is the embedded miniature: the numbers show the method, not languages" if made else ""
 
@@ -173,7 +174,7 @@ def make_plan(
         if isinstance(value, Encoder):
             found: Any = dataclasses.replace(value, content=value.content or sources.encoder(value))
         else:
-            changes = {f.name: resolve(v) for f in dataclasses.fields(value) if _is_model(v := getattr(value, f.name))}
+            changes = {f.name: resolve_field(getattr(value, f.name)) for f in dataclasses.fields(value)}
             if isinstance(value, (Train, Evaluate)):
                 changes["data"] = value.data or tuple(_data(value, sources))
             if isinstance(value, Train) and value.mixture.reads_official_sizes:
@@ -181,20 +182,25 @@ def make_plan(
             if isinstance(value, Evaluate):
                 changes["head"] = head_task(value)
             found = dataclasses.replace(value, **changes)
-            for problem in _problems(found, sources):
+            for problem in problems(found, sources.data):
                 refusals[problem] = None
             stages[found.id] = found
         resolved[value] = found
         return found
 
+    def resolve_field(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(resolve_field(item) for item in value)
+        return resolve(value) if isinstance(value, (Stage, Encoder)) else value
+
     def attempt(value: Any) -> Any:
         """Resolve a leaf, unless something in its chain names what is not there; every missing thing is one refusal."""
-        chain = list(_chain(value))
-        for link in reversed(chain):
+        links = list(chain(value))
+        for link in reversed(links):
             if link not in missing:
                 missing[link] = list(_missing(link, sources))
                 refusals.update(dict.fromkeys(missing[link]))
-        return None if any(missing[link] for link in chain) else resolve(value)
+        return None if any(missing[link] for link in links) else resolve(value)
 
     for leaf in leaves:
         if not isinstance(leaf, Stage):
@@ -209,20 +215,6 @@ def make_plan(
     if not wanted:
         raise ValueError(f"the study {study!r} asks for nothing: it yields no leaves")
     return Plan(study, dict(parameters or {}), stages, tuple(wanted))
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, (Stage, Encoder))
-
-
-def _chain(value: Any) -> Iterator[Any]:
-    """A stage, what it starts from, and so on to the encoder."""
-    while True:
-        yield value
-        below = [v for f in dataclasses.fields(value) if _is_model(v := getattr(value, f.name))]
-        if not below:
-            return
-        value = below[0]
 
 
 def _data(stage: Train | Evaluate, sources: Sources) -> Iterator[Data]:
@@ -262,88 +254,6 @@ def _missing(value: Any, sources: Sources) -> Iterator[str]:
             yield str(error)
 
 
-def _problems(stage: Stage, sources: Sources) -> Iterator[str]:
-    if isinstance(stage, Train):
-        for name in stage.mixture.tasks:
-            task = find(name)
-            if stage.recipe.checkpoint == "best" and task.kind.name != "mlm" and "dev" not in task.splits:
-                yield f"{name} has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
-        kinds = {find(name).kind.name for name in stage.mixture.tasks}
-        if stage.recipe.checkpoint == "best" and kinds == {"mlm"}:
-            yield "text has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
-        if stage.mixture.languages and "mlm" not in kinds:
-            yield "mixture.languages names the languages of monolingual text, and this mixture has no text"
-        for override in stage.recipe.overrides:
-            if override.task not in stage.mixture.tasks:
-                close = near(override.task, stage.mixture.tasks)
-                yield f"recipe.overrides names {override.task!r}, which is not in the mixture{close}"
-    if isinstance(stage, Evaluate):
-        task = find(stage.task)
-        if task.is_retrieval:
-            yield from _retrieval_problems(stage)
-        elif stage.head is None:
-            trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
-            yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
-        yield from _leaks(stage, sources)
-
-
-def _retrieval_problems(stage: Evaluate) -> Iterator[str]:
-    kind = find(stage.task).kind.name
-    if stage.views is None:
-        yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
-        return
-    if kind == "mine" and stage.split != "test":
-        yield f"a measurement of {stage.task} chooses its threshold on dev and scores test: expected the split test"
-    if kind == "search" and stage.views.num_neighbours < SEARCH_NEIGHBOURS:
-        found = f"expected at least {SEARCH_NEIGHBOURS} neighbours, got {stage.views.num_neighbours}"
-        yield f"a measurement of {stage.task} looks {SEARCH_NEIGHBOURS} candidates far: {found}"
-    pooled = any(pooling.partition("/")[0] == "pooler" for pooling in stage.views.poolings)
-    if pooled and not has_pooler(stage):
-        by = find(stage.task).trained_by or "a task that trains it"
-        needs = f"the pooling 'pooler' needs a last training on {by} with dual_pooling 'pooler'"
-        yield f"no dual encoder for {stage.task} in the model {label(stage.model)}: {needs}"
-
-
-def _leaks(stage: Evaluate, sources: Sources) -> Iterator[str]:
-    """Training rows that the measurement would see again: declared overlaps, and the very same content."""
-    place = f"{stage.task}/{stage.split}"
-    measured = {data.content for data in stage.data}
-    for link in _chain(stage.model):
-        if not isinstance(link, Train):
-            continue
-        for name in link.mixture.tasks:
-            if any({stage.task, place} & set(task.overlaps) for task in _with_members(name)):
-                yield f"leak: {name} is declared to share training rows with {place}, which would be scored"
-        for data in link.data:
-            if data.split != "train":
-                continue
-            _, *parts = _with_members(data.task)
-            if measured & {data.content, *(sources.data(part, "train", data.language).content for part in parts)}:
-                yield f"leak: {place} in {stage.language!r} holds the very rows that {data.task}/train was trained on"
-
-
-def _with_members(name: str) -> Iterator[Task]:
-    """A task and, of a union, everything in it."""
-    task = find(name)
-    yield task
-    for member in task.members:
-        yield from _with_members(member)
-
-
-def label(value: Encoder | Stage) -> str:
-    """A stage in a few words, for people: the encoder, what it was trained on, what is measured."""
-    if isinstance(value, Encoder):
-        return value.name
-    if isinstance(value, Train):
-        mixture, budget = value.mixture, value.budget
-        amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
-        cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
-        return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}, seed {value.seed})"
-    if isinstance(value, Evaluate):
-        return f"{value.task}/{value.split} {value.language}: {label(value.model)}"
-    return value.id
-
-
 def explain(stage: Stage, stored: Mapping[str, Mapping[str, Any]]) -> str:
     """Why a stage that is not stored has to run: how it differs from the nearest stored one.
 
@@ -352,7 +262,7 @@ def explain(stage: Stage, stored: Mapping[str, Mapping[str, Any]]) -> str:
         stored: declarations of stored stages by id, as their records keep them.
     """
     here = {stage.id: stage.declaration()} | {
-        other.id: other.declaration() for other in _chain(stage) if isinstance(other, Stage)
+        other.id: other.declaration() for other in chain(stage) if isinstance(other, Stage)
     }
     mine = dict(_flat(stage.declaration(), here))
     nearest: list[str] | None = None

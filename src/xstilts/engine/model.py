@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from xstilts.recipe import STILTS, Recipe
 from xstilts.spec import digest, stream_seed
-from xstilts.stage import STILTS, Recipe
 from xstilts.tasks import find
 
 from . import encoder as encoders

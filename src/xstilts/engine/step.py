@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xstilts.recipe import Recipe
 from xstilts.spec import stream_seed
-from xstilts.stage import Recipe, Train
+from xstilts.stage import Train
 from xstilts.tasks.task import Task
 
 from .attention import varlen_problem
 from .data import Tokenised
 from .kinds import KINDS
 from .model import Model
+from .objectives import objective
 from .packing import Batch, Schedule, Shape, collate, token_shapes
 
 
@@ -246,7 +248,7 @@ def update(
     losses = []
     for part, count in zip(parts, terms, strict=True):
         with torch.autocast(part.ids.device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
-            loss = kind.loss(model.encoder, model.head(task.name), part, rng)
+            loss = objective(model, task, part, stage.recipe, rng)
         loss = loss * (count / sum(terms)) if len(parts) > 1 else loss
         loss.backward()
         losses.append(loss.detach())

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from xstilts.stage import Recipe, Train
+from xstilts.recipe import Recipe
+from xstilts.stage import Train
 from xstilts.tasks import find
 from xstilts.tasks.task import Task
 

@@ -6,20 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from xstilts.recipe import STILTS, Recipe
 from xstilts.spec import near, one_of
-from xstilts.stage import (
-    SEARCH_NEIGHBOURS,
-    STILTS,
-    Budget,
-    Encoder,
-    Evaluate,
-    Mixture,
-    Recipe,
-    Tiny,
-    Train,
-    Views,
-    has_pooler,
-)
+from xstilts.stage import SEARCH_NEIGHBOURS, Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views, has_pooler
 from xstilts.tasks import Search, Task, find, names
 
 MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)

@@ -8,8 +8,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from xstilts.recipe import POOLINGS, STILTS, Recipe
 from xstilts.spec import one_of, stream_seed
-from xstilts.stage import POOLINGS, STILTS, Budget, Encoder, Mixture, Recipe, Stage, Train, Views
+from xstilts.stage import Budget, Encoder, Mixture, Stage, Train, Views
 
 from .parts import TINY_LEARNING_RATE, StandIns, find_target, prefix_of, start_of
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from xstilts.spec import one_of
 
 from .benchmarks import BENCHMARKS, PROFILE_OF, PROFILES, Profile, Protocol, average, layer_for, metrics_of, profile
@@ -88,6 +90,7 @@ __all__ = [
     "profile",
     "register",
     "sources_here",
+    "with_members",
 ]
 
 ALL: tuple[Task, ...] = (
@@ -116,6 +119,14 @@ def find(name: str) -> Task:
     """
     one_of("task", name, _known)
     return _known[name]
+
+
+def with_members(name: str) -> Iterator[Task]:
+    """A task and, of a union, everything in it."""
+    task = find(name)
+    yield task
+    for member in task.members:
+        yield from with_members(member)
 
 
 def register(*tasks: Task) -> None:

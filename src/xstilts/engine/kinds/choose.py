@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xstilts.engine.lists import Lists, logsumexp_by
 from xstilts.metrics.classification import accuracy
-from xstilts.stage import Recipe
+from xstilts.recipe import Recipe
 from xstilts.tasks.task import Choices, Choose
 
 from . import tag

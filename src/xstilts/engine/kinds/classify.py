@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xstilts.metrics.classification import accuracy, majority_share
-from xstilts.stage import Recipe
+from xstilts.recipe import Recipe
 from xstilts.tasks.task import Classify, Pair
 
 COLLAPSED_SHARE = 0.99

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xstilts.metrics.retrieval import accuracy_at_1
-from xstilts.stage import Recipe
+from xstilts.recipe import Recipe
 from xstilts.tasks.task import Embed, Kind
 
 _BLOCK_QUERIES = 1024

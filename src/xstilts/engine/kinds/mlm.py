@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from xstilts.stage import Recipe
+from xstilts.recipe import Recipe
 from xstilts.tasks.task import MaskedLM, Text
 
 IGNORED = -100

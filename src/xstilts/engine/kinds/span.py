@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xstilts.engine.lists import logsumexp_by
-from xstilts.stage import Recipe
+from xstilts.recipe import Recipe
 from xstilts.tasks.task import Passage, Span
 
 from . import tag

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xstilts.engine.lists import Lists
 from xstilts.metrics.classification import accuracy, majority_share
-from xstilts.stage import Recipe
+from xstilts.recipe import Recipe
 from xstilts.tasks.task import Tag, Tokens
 
 from .classify import COLLAPSED_SHARE

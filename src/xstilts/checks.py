@@ -1,0 +1,72 @@
+"""What a plan refuses before anything runs: stages that cannot work, and leaks of what is measured into training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .spec import near
+from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Stage, Train, chain, has_pooler, label
+from .tasks import Task, find, with_members
+
+Reader = Callable[[Task, str, str], Data]
+
+
+def problems(stage: Stage, data: Reader) -> Iterator[str]:
+    """Why a stage cannot work or would not mean what it says; ``data`` finds a task's rows in a language."""
+    if isinstance(stage, Train):
+        for name in stage.mixture.tasks:
+            task = find(name)
+            if stage.recipe.checkpoint == "best" and task.kind.name != "mlm" and "dev" not in task.splits:
+                yield f"{name} has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
+        kinds = {find(name).kind.name for name in stage.mixture.tasks}
+        if stage.recipe.checkpoint == "best" and kinds == {"mlm"}:
+            yield "text has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
+        if stage.mixture.languages and "mlm" not in kinds:
+            yield "mixture.languages names the languages of monolingual text, and this mixture has no text"
+        for override in stage.recipe.overrides:
+            if override.task not in stage.mixture.tasks:
+                close = near(override.task, stage.mixture.tasks)
+                yield f"recipe.overrides names {override.task!r}, which is not in the mixture{close}"
+    if isinstance(stage, Evaluate):
+        task = find(stage.task)
+        if task.is_retrieval:
+            yield from _retrieval_problems(stage)
+        elif stage.head is None:
+            trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
+            yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
+        yield from _leaks(stage, data)
+
+
+def _retrieval_problems(stage: Evaluate) -> Iterator[str]:
+    kind = find(stage.task).kind.name
+    if stage.views is None:
+        yield f"a measurement of {stage.task} needs views (poolings, number of neighbours)"
+        return
+    if kind == "mine" and stage.split != "test":
+        yield f"a measurement of {stage.task} chooses its threshold on dev and scores test: expected the split test"
+    if kind == "search" and stage.views.num_neighbours < SEARCH_NEIGHBOURS:
+        found = f"expected at least {SEARCH_NEIGHBOURS} neighbours, got {stage.views.num_neighbours}"
+        yield f"a measurement of {stage.task} looks {SEARCH_NEIGHBOURS} candidates far: {found}"
+    pooled = any(pooling.partition("/")[0] == "pooler" for pooling in stage.views.poolings)
+    if pooled and not has_pooler(stage):
+        by = find(stage.task).trained_by or "a task that trains it"
+        needs = f"the pooling 'pooler' needs a last training on {by} with dual_pooling 'pooler'"
+        yield f"no dual encoder for {stage.task} in the model {label(stage.model)}: {needs}"
+
+
+def _leaks(stage: Evaluate, data: Reader) -> Iterator[str]:
+    """Training rows that the measurement would see again: declared overlaps, and the very same content."""
+    place = f"{stage.task}/{stage.split}"
+    measured = {rows.content for rows in stage.data}
+    for link in chain(stage.model):
+        if not isinstance(link, Train):
+            continue
+        for name in link.mixture.tasks:
+            if any({stage.task, place} & set(task.overlaps) for task in with_members(name)):
+                yield f"leak: {name} is declared to share training rows with {place}, which would be scored"
+        for rows in link.data:
+            if rows.split != "train":
+                continue
+            _, *parts = with_members(rows.task)
+            if measured & {rows.content, *(data(part, "train", rows.language).content for part in parts)}:
+                yield f"leak: {place} in {stage.language!r} holds the very rows that {rows.task}/train was trained on"

@@ -1,0 +1,111 @@
+"""How a Train stage optimises, as one declared value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .spec import Value, declared, one_of, positive
+
+PRECISIONS = ("float32", "bfloat16")
+POOLINGS = ("mean", "mean-no-special", "cls")
+DUAL_POOLINGS = ("pooler", *POOLINGS)
+
+
+@dataclass(frozen=True)
+class Override(Value):
+    """What one task of a mixture does differently from the recipe; ``None`` leaves the recipe's value."""
+
+    kind: ClassVar[str] = "override"
+    task: str
+    batch_examples: int | None = None
+    max_tokens: int | None = None
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a number that is not above 0."""
+        positive(self, *(name for name in ("batch_examples", "max_tokens") if getattr(self, name) is not None))
+
+
+@dataclass(frozen=True)
+class Recipe(Value):
+    """How a Train stage optimises: AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
+
+    No decay on biases and normalisation weights. Sequences longer than ``max_tokens`` lose tokens from the
+    end of their longest segment first. ``hidden_dropout=None`` keeps the encoder's own rate;
+    ``attention_dropout`` defaults to 0, a named departure from the encoders' 0.1, because fast
+    variable-length kernels have none. Numbers depend on ``precision`` and ``num_threads``, so both count.
+
+    A dual encoder's vector is made by ``dual_pooling`` of the last layer: a pooling of `Views`, or ``pooler``, a
+    trained layer with tanh on the first token; ``dual_scale`` is the first value of its trained scale (XTREME-R:
+    pooler, 100).
+    """
+
+    kind: ClassVar[str] = "recipe"
+    name: str = declared(default="stilts", counts=False)
+    learning_rate: float = 1e-5
+    warmup_share: float = 0.1
+    decay: str = "linear"
+    weight_decay: float = 0.01
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    batch_examples: int = 32
+    max_tokens: int = 256
+    overrides: tuple[Override, ...] = ()
+    hidden_dropout: float | None = None
+    attention_dropout: float | None = 0.0
+    mlm_probability: float = 0.15
+    dual_pooling: str = declared(default="pooler", absent="pooler")
+    dual_scale: float = declared(default=100.0, absent=100.0)
+    precision: str = "float32"
+    num_threads: int = 1
+    checkpoint: str = "last"
+    evaluate_every_steps: int = 1000
+    dev_examples: int = 500
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a setting outside its range, and for choosing on target-language dev data."""
+        positive(
+            self,
+            "learning_rate",
+            "adam_epsilon",
+            "max_grad_norm",
+            "batch_examples",
+            "max_tokens",
+            "num_threads",
+        )
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("decay", self.decay, ("linear", "constant"))
+        one_of("dual_pooling", self.dual_pooling, DUAL_POOLINGS)
+        positive(self, "dual_scale")
+        if self.checkpoint not in ("last", "best"):
+            raise ValueError(
+                f"recipe.checkpoint is {self.checkpoint!r}: expected 'last' or 'best' (on English dev data; a choice "
+                "on target-language dev data is refused, since the transfer would no longer be zero-shot)"
+            )
+        if not 0 <= self.warmup_share < 1:
+            raise ValueError(f"recipe.warmup_share is {self.warmup_share}: expected 0 <= share < 1")
+        if self.weight_decay < 0:
+            raise ValueError(f"recipe.weight_decay is {self.weight_decay}: expected 0 or more")
+        if self.evaluate_every_steps < 1 or self.dev_examples < 1:
+            raise ValueError("recipe.evaluate_every_steps and recipe.dev_examples must be at least 1")
+        for name in ("adam_beta1", "adam_beta2", "hidden_dropout", "attention_dropout", "mlm_probability"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise ValueError(f"recipe.{name} is {share}: expected 0 <= rate < 1")
+
+    def batch_examples_of(self, task: str) -> int:
+        """Examples in one optimisation step of ``task``."""
+        return next(
+            (o.batch_examples for o in self.overrides if o.task == task and o.batch_examples),
+            self.batch_examples,
+        )
+
+    def max_tokens_of(self, task: str) -> int:
+        """Longest sequence of ``task``, in tokens with the special ones."""
+        return next((o.max_tokens for o in self.overrides if o.task == task and o.max_tokens), self.max_tokens)
+
+
+STILTS = Recipe()
+"""jiant 2's recipe for intermediate stages: AdamW 1e-5, decay 0.01, warm-up 10 %, clip 1.0, batch 32, 256 tokens."""
