@@ -8,8 +8,9 @@ in 4 bits; ``base`` has XLM-R base's shape (12 layers of width 768), random weig
 Ours is the whole measurement with the encoder loaded: reading, tokenising, one forward for every hidden state, three
 poolings, both directions, the file of predictions and its scores. The rival is ``SentenceTransformer.encode`` of the
 same texts, in its own order by length and with its default batch, mean pooling of the last layer alone, then
-faiss' flat index in both directions; a third line is ours with the last layer and mean pooling alone. All have all
-cores and the same precision. Scores are compared at the last layer. ``--save`` writes
+faiss' flat index in both directions; a further line is ours with the last layer and mean pooling alone. All have all
+cores and the same precision, but for one line of the rival in float32, its default, beside a ``--precision`` of
+bfloat16. Scores are compared at the last layer, with the rival's in the same precision. ``--save`` writes
 benchmarks/results/retrieval-DEVICE.json. Needs the extra ``bench``.
 """
 
@@ -104,12 +105,12 @@ def main() -> None:
         reader = Transformer(str(folder), max_seq_length=MAX_TOKENS)
         rival = SentenceTransformer(modules=[reader, Pooling(reader.get_embedding_dimension())], device=asked.device)
 
-        def theirs() -> dict[str, tuple[float, float]]:
+        def theirs(precision: str = asked.precision) -> dict[str, tuple[float, float]]:
             found = {}
             for code in languages:
                 pairs = examples(task, "test", code, asked.data)
                 texts = [PREFIX + pair.first for pair in pairs] + [PREFIX + pair.second for pair in pairs]
-                with torch.autocast(device.type, torch.bfloat16, enabled=asked.precision == "bfloat16"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                     vectors = rival.encode(texts, normalize_embeddings=True, show_progress_bar=False)
                 vectors = np.ascontiguousarray(vectors, dtype=np.float32)
                 one, two = vectors[: len(pairs)], vectors[len(pairs) :]
@@ -121,6 +122,7 @@ def main() -> None:
             lambda: measured(every),
             {
                 "sentence-transformers + faiss, last layer": theirs,
+                **({} if asked.precision == "float32" else {"default float32 of the same": lambda: theirs("float32")}),
                 "ours, last layer and mean alone": lambda: measured(last),
             },
             device,

@@ -27,7 +27,55 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Goal(NamedTuple):
+    """What a row of a result is held to.
+
+    Attributes:
+        what: in words.
+        result: the result's file, without its suffix.
+        case: how the row's case begins.
+        unit: of the row.
+        rivals: against the fastest of these the ratio is to be at least ``least``; the row's own value when empty.
+        least: or at most, where ``below`` is set.
+        plain: how another row's case begins, which has the rivals: at their default precision.
+    """
+
+    what: str
+    result: str
+    case: str
+    unit: str
+    rivals: tuple[str, ...]
+    least: float
+    below: bool = False
+    plain: str = ""
+
+
+_TRAINER = ("max", "longest", "grouped", "max+compile", "longest+compile", "grouped+compile")
+_TOKENS = "non-padding tokens/s"
+_WASTE = "wasted share of tokens"
+GOALS = (
+    Goal("base NLI, against the best Trainer", "training-cuda", "base-nli, ", _TOKENS, _TRAINER, 6),
+    Goal("base NLI, against padding to the longest", "training-cuda", "base-nli, ", _TOKENS, ("longest",), 8),
+    Goal("base QA, against the best Trainer", "training-cuda", "base-qa, ", _TOKENS, _TRAINER, 4),
+    Goal("large NLI, against the best Trainer", "training-cuda", "large-nli, ", _TOKENS, _TRAINER, 6),
+    Goal("large QA, against the best Trainer", "training-cuda", "large-qa, ", _TOKENS, _TRAINER, 4),
+    Goal("large, 16k tokens a step", "training-cuda", "large-tokens", "share of the bfloat16 peak", (), 0.45),
+    Goal("a stage of 300 steps, warm", "training-cuda", "base-nli-stage", "seconds a stage, warm worker", _TRAINER, 3),
+    Goal(
+        "CPU training, bfloat16 against the Trainer's default", "training-cpu", "e5-small-nli, bfloat16", _TOKENS,
+        ("longest",), 4, plain="e5-small-nli, float32",
+    ),
+    Goal("Tatoeba, CPU, bfloat16 against their default", "retrieval-cpu", "tatoeba", "s", ("default",), 2),
+    Goal("Tatoeba, GPU", "retrieval-cuda", "tatoeba", "s", ("default",), 3),
+    Goal("k-NN against faiss, search alone", "knn-cpu", "20 nearest", "s", ("faiss IndexFlatIP",), 1 / 1.1),
+    Goal("waste of 32 NLI examples a step", "packing-cpu", "NLI, 32 ", _WASTE, (), 0.06, below=True),
+    Goal("waste of 16k NLI tokens a step", "packing-cpu", "NLI, 390 ", _WASTE, (), 0.03, below=True),
+    Goal("search of Mewsli-X's size, memory", "memory-cpu", "mewsli-x", "GiB", (), 4, below=True),
+    Goal("mining of BUCC's size, memory", "memory-cpu", "bucc", "GiB", (), 4, below=True),
+)  # fmt: skip
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
@@ -48,7 +96,7 @@ def main() -> None:
 def page() -> str:
     """The whole page, from the results that are there."""
     results = {path: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
-    parts = [HEAD]
+    parts = [HEAD, goals(results)]
     parts += [section(result) for result in results.values() if "rows" in result]
     parts.append("## Not measured\n\n" + "\n".join(f"* {line}" for line in missing(results)) + "\n")
     others = [path.name for path, result in results.items() if "rows" not in result]
@@ -89,6 +137,38 @@ def _values(values: list[float]) -> str:
         for value in (statistics.median(values), min(values), max(values))
     )
     return f"{middle} | {' to '.join(ends)}"
+
+
+def goals(results: dict[Path, dict[str, Any]]) -> str:
+    """A table of what is to be reached and what was measured."""
+    lines = ["## Goals", "", "| goal | | measured | |", "|---|---:|---:|---|"]
+    for goal in GOALS:
+        value = _reached(goal, {path.stem: result.get("rows", []) for path, result in results.items()})
+        sign = "<" if goal.below else "at least"
+        met = "" if value is None else "met" if (value < goal.least) == goal.below else "**missed**"
+        said = "not measured" if value is None else f"{value:.3g}"
+        lines.append(f"| {goal.what} | {sign} {goal.least:.3g} | {said} | {met} |")
+    return "\n".join(lines) + "\n"
+
+
+def _reached(goal: Goal, rows: dict[str, list[dict[str, Any]]]) -> float | None:
+    """A goal's value: the least ratio to its rivals, or the row's own median."""
+
+    def row(case: str) -> dict[str, Any] | None:
+        found = (r for r in rows.get(goal.result, ()) if r["case"].startswith(case) and r.get("unit", "s") == goal.unit)
+        return next(found, None)
+
+    own = row(goal.case)
+    if own is None:
+        return None
+    if not goal.rivals:
+        return statistics.median(own["ours"])
+    if goal.plain:
+        other = row(goal.plain)
+        values = [] if other is None else [other["rivals"][name] for name in goal.rivals if name in other["rivals"]]
+        return min((statistics.median(own["ours"]) / statistics.median(v) for v in values), default=None)
+    ratios = [ratio for name, ratio in own["ratio"].items() if any(name.startswith(rival) for rival in goal.rivals)]
+    return min(ratios, default=None)
 
 
 def missing(results: dict[Path, dict[str, Any]]) -> list[str]:

@@ -229,3 +229,26 @@ def test_a_study_with_sharing_beside_every_cell_by_itself(load: Any, cache_dir: 
     load("economy").main([*words.split(), *places, "--rivals", "one process"])
     (row,) = saved(tmp_path, "economy")["rows"]
     assert row["case"] == "2 cells, 3 stages, 3 when nothing is shared"
+
+
+# ------------------------------------------------------------ memory, quality
+
+
+def test_memory_beyond_the_vectors(load: Any, tmp_path: Path) -> None:
+    load("memory").main(["--scale", "0.002", "--save", "--results", str(tmp_path)])
+    document = saved(tmp_path, "memory")
+    assert [row["case"] for row in document["rows"]] == ["mewsli-x, 30 x 2,000 x 768", "bucc, 400 x 400 x 384"]
+    assert not document["open"]
+    for row in document["rows"]:
+        assert 0 < row["ours"][0] < 1
+
+
+def test_the_fast_path_and_the_plain_one_learn_from_the_same_steps(load: Any, tmp_path: Path) -> None:
+    quality = load("quality")
+    words = ["--seeds", "2", "--steps", "2", "--mlm", "32", "--save", "--results", str(tmp_path)]
+    quality.main(words)
+    (row,) = saved(tmp_path, "quality")["rows"]
+    assert len(row["ours"]) == len(row["rivals"]["plain"]) == 2
+    assert all(20 < value < 50 for value in [*row["ours"], *row["rivals"]["plain"]]), "guessing three labels"
+    assert quality.difference([0.5, 0.7], [0.4, 0.4])[0] == pytest.approx(0.2)
+    assert quality.difference([0.5, 0.7], [0.4, 0.4])[1] == pytest.approx(12.706 * 0.1, abs=1e-3)
