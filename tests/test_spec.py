@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts import recipe, spec, stage
-from xstilts.recipe import Override, Recipe
+from xstilts.recipe import Lora, Override, Recipe
 from xstilts.spec import (
     Node,
     Value,
@@ -266,6 +266,8 @@ _RECIPE = Recipe(
     evaluate_every_steps=10,
     dev_examples=20,
 )
+_LORA = Lora(4, 8.0, 0.1, ("value", "query"))
+_RECIPE_FOR_LAYERS = dataclasses.replace(_RECIPE, aggregation="attention", lora=_LORA, layer_decay=0.9)
 _VIEWS = Views(("cls", "mean"), 4, "query: ")
 _TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5, (_DATA,))
 _EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
@@ -284,6 +286,8 @@ GOLDEN: dict[Value, str] = {
     _BUDGET: "budget-278a437c8a193b14a3be",
     _OVERRIDE: "override-7bab340f1a0a3f2e89dc",
     _RECIPE: "recipe-45c6364c5f30274eb078",
+    _LORA: "lora-4604c0b72355ec2eac54",
+    _RECIPE_FOR_LAYERS: "recipe-9038d469c9a00930bd42",
     _VIEWS: "views-62f2a23f2007d4022ef0",
     _TRAIN: "train-002e2a9b3bf14625d924",
     _EVALUATE: "evaluate-2f807d0fce90422bf66d",

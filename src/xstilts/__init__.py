@@ -1,6 +1,6 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
-from .recipe import STILTS, Override, Recipe
+from .recipe import STILTS, Lora, Override, Recipe
 from .stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views
 
 __version__ = "0.1.0"
@@ -10,6 +10,7 @@ __all__ = [
     "Budget",
     "Encoder",
     "Evaluate",
+    "Lora",
     "Mixture",
     "Override",
     "Recipe",

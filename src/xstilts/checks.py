@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 from .spec import near
 from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Stage, Train, chain, has_pooler, label
@@ -23,6 +24,13 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             yield "text has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
         if stage.mixture.languages and "mlm" not in kinds:
             yield "mixture.languages names the languages of monolingual text, and this mixture has no text"
+        if stage.recipe.aggregation != "last" and "embed" in kinds and stage.recipe.dual_pooling != "pooler":
+            yield (
+                f"aggregation {stage.recipe.aggregation!r} trains a dual encoder's vector that is of no hidden state, "
+                f"which {stage.recipe.dual_pooling!r} cannot measure: take dual_pooling 'pooler' or aggregation 'last'"
+            )
+        if stage.recipe.lora is not None and find_spec("peft") is None:
+            yield "recipe.lora needs a package that is not installed: pip install 'xstilts[peft]'"
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
                 close = near(override.task, stage.mixture.tasks)

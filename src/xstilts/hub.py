@@ -73,6 +73,8 @@ def check_encoder(folder: Path) -> None:
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json; expected the folder of a Hugging Face encoder")
+    if (folder / "adapter_config.json").is_file():  # transformers would apply it wherever peft is installed
+        raise ValueError(f"{folder}: adapter_config.json beside the weights; merge the adapter into them first")
     if not _has_weights(folder):
         found = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights"
         raise ValueError(

@@ -10,6 +10,7 @@ from .spec import Value, declared, one_of, positive
 PRECISIONS = ("float32", "bfloat16")
 POOLINGS = ("mean", "mean-no-special", "cls")
 DUAL_POOLINGS = ("pooler", *POOLINGS)
+AGGREGATIONS = ("last", "mix", "attention")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,28 @@ class Override(Value):
 
 
 @dataclass(frozen=True)
+class Lora(Value):
+    """Low-rank adapters in the encoder's linear layers, all else of it frozen (Hu et al. 2021, arXiv 2106.09685).
+
+    A layer of weights W gives ``W x + alpha / rank * B A dropout(x)``, A of ``rank`` rows and B zero at first.
+    ``targets`` are names of linear layers or how these end, such as ``query`` or ``output.dense``; all when empty.
+    """
+
+    kind: ClassVar[str] = "lora"
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a rank or alpha that is not above 0, or a dropout outside [0, 1)."""
+        positive(self, "rank", "alpha")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"lora.dropout is {self.dropout}: expected 0 <= rate < 1")
+        object.__setattr__(self, "targets", tuple(sorted(set(self.targets))))  # a set: one spelling, one id
+
+
+@dataclass(frozen=True)
 class Recipe(Value):
     """How a Train stage optimises: AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
 
@@ -38,6 +61,10 @@ class Recipe(Value):
     A dual encoder's vector is made by ``dual_pooling`` of the last layer: a pooling of `Views`, or ``pooler``, a
     trained layer with tanh on the first token; ``dual_scale`` is the first value of its trained scale (XTREME-R:
     pooler, 100).
+
+    A head reads what ``aggregation`` makes of the hidden states of each token: the ``last``, a learned ``mix`` of all,
+    or ``attention`` over all from the last (`engine.aggregation` has the formulas). ``layer_decay`` makes the rate of
+    layer l of L ``learning_rate * layer_decay ** (L - l)``, l = 0 for the embeddings; heads have the full rate.
     """
 
     kind: ClassVar[str] = "recipe"
@@ -63,6 +90,9 @@ class Recipe(Value):
     checkpoint: str = "last"
     evaluate_every_steps: int = 1000
     dev_examples: int = 500
+    aggregation: str = declared(absent="last")
+    lora: Lora | None = declared(absent=None)
+    layer_decay: float = declared(absent=1.0)
 
     def check(self) -> None:
         """Raise ``ValueError`` for a setting outside its range, and for choosing on target-language dev data."""
@@ -79,6 +109,9 @@ class Recipe(Value):
         one_of("decay", self.decay, ("linear", "constant"))
         one_of("dual_pooling", self.dual_pooling, DUAL_POOLINGS)
         positive(self, "dual_scale")
+        one_of("aggregation", self.aggregation, AGGREGATIONS)
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"recipe.layer_decay is {self.layer_decay}: expected 0 < decay <= 1")
         if self.checkpoint not in ("last", "best"):
             raise ValueError(
                 f"recipe.checkpoint is {self.checkpoint!r}: expected 'last' or 'best' (on English dev data; a choice "

@@ -132,7 +132,7 @@ def numeric_path(stage: Train | Evaluate, device: str) -> str:
     """What float results depend on beside the declaration.
 
     Device type, precision, attention kernel, threads on a CPU, and whether a training has the embedding rows in use
-    alone, whose sums differ from those of the whole table in the last bits.
+    alone, whose sums differ from those of the whole table in the last bits (adapters train no row).
     """
     from xstilts.tasks import find
 
@@ -141,7 +141,8 @@ def numeric_path(stage: Train | Evaluate, device: str) -> str:
     threads = f"-{stage.num_threads}thread" if device == "cpu" else ""
     varlen = device.startswith("cuda") and stage.precision == "bfloat16" and varlen_problem() is None
     trained = stage.mixture.tasks if isinstance(stage, Train) else ()
-    rows = "-rows" if trained and all(find(name).kind.name != "mlm" for name in trained) else ""
+    frozen = isinstance(stage, Train) and stage.recipe.lora is not None
+    rows = "-rows" if trained and not frozen and all(find(name).kind.name != "mlm" for name in trained) else ""
     return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
 
 
@@ -149,7 +150,8 @@ def environment(stage: Train | Evaluate, device: str) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 
-    packages = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
+    packages = ["torch", "transformers", "tokenizers", "numpy", "pyarrow"]
+    packages += ["peft"] if isinstance(stage, Train) and stage.recipe.lora is not None else []
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,4 +1,4 @@
-"""Mid-stage checkpoints: weights, optimiser moments and the course so far, written whole by rename."""
+"""Mid-stage checkpoints: trained weights, optimiser moments and the course so far, written whole by rename."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,24 @@ class Course:
     best_score: float = -math.inf
 
 
-def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+def tensors_of(module: nn.Module, leave_out: Container[str] = ()) -> dict[str, Tensor]:
     """A module's state on the CPU, contiguous, ready for safetensors."""
-    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    state = {name: value for name, value in module.state_dict().items() if name not in leave_out}
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    """`tensors_of` a model without its frozen parameters."""
+    return tensors_of(model, leave_out=_frozen(model))
+
+
+def _frozen(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in model.named_parameters() if not value.requires_grad}
+
+
+def _load(model: nn.Module, file: Path) -> None:
+    """Put back what `_trained` gave: every tensor of it, and no other."""
+    model.load_state_dict(load_file(file) | _frozen(model))
 
 
 def save_best(work: Path, model: nn.Module, course: Course) -> None:
@@ -42,13 +58,13 @@ def save_best(work: Path, model: nn.Module, course: Course) -> None:
     folder = work / course.best
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_file(tensors_of(model), folder / "model.safetensors")
+    save_file(_trained(model), folder / "model.safetensors")
     _sync(folder)
 
 
 def load_best(work: Path, model: nn.Module, course: Course) -> None:
     """Put the best weights back into ``model``."""
-    model.load_state_dict(load_file(work / course.best / "model.safetensors"))
+    _load(model, work / course.best / "model.safetensors")
 
 
 def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course: Course) -> None:
@@ -56,7 +72,7 @@ def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course:
     part = work / "checkpoint.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    save_file(tensors_of(model), part / "model.safetensors")
+    save_file(_trained(model), part / "model.safetensors")
     state = optimiser.state_dict()["state"]
     moments = {
         f"{index}.{name}": values[name].detach().cpu().contiguous()
@@ -99,7 +115,7 @@ def resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, numer
     course = Course(**json.loads((found[-1] / "course.json").read_text()))
     if course.numeric_path != numeric_path:
         return Course(numeric_path)
-    model.load_state_dict(load_file(found[-1] / "model.safetensors"))
+    _load(model, found[-1] / "model.safetensors")
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in load_file(found[-1] / "optimiser.safetensors").items():
         index, _, moment = name.partition(".")

@@ -11,14 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from xstilts.recipe import STILTS, Recipe
+from xstilts.recipe import STILTS, Lora, Recipe
 from xstilts.spec import digest, stream_seed
 from xstilts.tasks import find
 
+from . import aggregation, folders
 from . import encoder as encoders
-from . import folders
 from .checkpoint import tensors_of
 from .kinds import KINDS
+from .lora import Adapters
 
 
 class Model(nn.Module):
@@ -35,9 +36,12 @@ class Model(nn.Module):
             folder, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout
         )
         self.heads = nn.ModuleDict()
+        self.adapters: Adapters | None = None
 
     def add_heads(self, tasks: Sequence[str], recipe: Recipe, seed: int) -> None:
         """Give every task a fresh head, initialised from the stream (seed, task, "head").
+
+        What aggregates hidden states for a head is a part of it, initialised from (seed, task, "aggregation").
 
         Raises:
             ValueError: for a task of a kind that is measured alone.
@@ -47,23 +51,39 @@ class Model(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream_seed(seed, name, "head"))
                 head = KINDS[task.kind.name].head(task.kind, self.encoder, self.tokenizer, recipe)
+                torch.manual_seed(stream_seed(seed, name, "aggregation"))
+                read = aggregation.fresh(recipe.aggregation, self.encoder)
             if head is None:
                 raise ValueError(f"{name} is a task of kind {task.kind.name}: it is measured, not trained on")
+            head.aggregation = read
             self.heads[_key(name)] = head
 
     def head(self, task: str) -> Any:
         """The head of a task that this model was trained on, or ``None`` for a kind without one."""
         return dict(self.heads.items()).get(_key(task))
 
+    def adapt(self, lora: Lora, seed: int) -> None:
+        """Freeze the encoder but for fresh adapters, initialised from the stream (seed, "lora")."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(seed, "lora"))
+            self.adapters = Adapters(self.encoder.model, lora)
+
     def save(self, folder: Path) -> None:
-        """Write ``folder/encoder``, an ordinary Hugging Face folder, and the heads beside it."""
+        """Write ``folder/encoder``, an ordinary Hugging Face folder, and the heads beside it.
+
+        Adapters are written to ``folder/adapter`` and then merged into the encoder, here too.
+        """
+        if self.adapters is not None:
+            self.adapters.save(folder / "adapter")
+            self.adapters.merge()
+            self.adapters = None
         encoders.save(self.encoder, self.folder, folder / "encoder")  # the tokenizer's files as they came
         save_file(tensors_of(self.heads), folder / "heads.safetensors")
         (folder / "heads.json").write_text(json.dumps([_name(key) for key in self.heads]))
 
     @classmethod
     def load_trained(cls, folder: Path, recipe: Recipe = STILTS) -> Model:
-        """Read what `save` wrote, of a training by ``recipe``, which shapes a dual encoder's head."""
+        """Read what `save` wrote, of a training by ``recipe``, which shapes aggregations and a dual encoder's head."""
         model = cls(folder / "encoder")
         model.add_heads(json.loads((folder / "heads.json").read_text()), recipe, seed=0)
         model.heads.load_state_dict(load_file(folder / "heads.safetensors"))

@@ -22,6 +22,7 @@ from .kinds import KINDS
 from .model import Model
 from .objectives import objective
 from .packing import Batch, Schedule, Shape, collate, token_shapes
+from .rates import rate_shares
 
 
 def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
@@ -37,21 +38,36 @@ def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
     return recipe.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
 
 
-def decay_factor(recipe: Recipe, num_done: int, num_steps: int) -> float:
-    """What AdamW's decay makes of a weight without a gradient in the first ``num_done`` steps, as a factor."""
-    rates = (learning_rate(recipe, step, num_steps) for step in range(num_done))
+def decay_factor(recipe: Recipe, num_done: int, num_steps: int, share: float = 1.0) -> float:
+    """What AdamW's decay makes of a weight without a gradient in the first ``num_done`` steps, as a factor.
+
+    ``share`` is that of the recipe's rate which the weight gets.
+    """
+    rates = (share * learning_rate(recipe, step, num_steps) for step in range(num_done))
     return math.prod(1 - rate * recipe.weight_decay for rate in rates)
 
 
-def adamw(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
-    """AdamW without decay on biases and normalisation weights: the parameters of one dimension."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def adamw(model: Model, recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
+    """AdamW without decay on biases and normalisation weights: the parameters of one dimension.
+
+    A group's ``rate_share`` is what its parameters get of the recipe's rate.
+
+    Raises:
+        ValueError: for a recipe with ``layer_decay`` and an encoder whose layers are not one list.
+    """
     on_cuda = device.type == "cuda"
+    shares = rate_shares(model, recipe.layer_decay) if recipe.layer_decay != 1 else {}
+    groups: list[dict[str, Any]] = []
+    for share in sorted({1.0, *shares.values()}):
+        own = [p for name, p in model.named_parameters() if p.requires_grad and shares.get(name, 1.0) == share]
+        for parameters, decay in (
+            ([p for p in own if p.ndim > 1], recipe.weight_decay),
+            ([p for p in own if p.ndim <= 1], 0.0),
+        ):
+            rate = torch.zeros((), device=device) if on_cuda else recipe.learning_rate
+            groups.append({"params": parameters, "weight_decay": decay, "lr": rate, "rate_share": share})
     return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
+        groups,
         lr=torch.zeros((), device=device) if on_cuda else recipe.learning_rate,
         betas=(recipe.adam_beta1, recipe.adam_beta2),
         eps=recipe.adam_epsilon,
@@ -70,6 +86,8 @@ def graph_problem(stage: Train, model: Model, kinds: set[str], device: torch.dev
         return "the encoder pads by itself"
     if stage.recipe.attention_dropout != 0:
         return "attention dropout is not 0"
+    if stage.recipe.lora is not None:
+        return "the steps of adapters (lora) were not tried as graphs"
     if "mlm" in kinds:
         return "masked language modelling has a varying number of masked tokens"
     return varlen_problem()
@@ -219,8 +237,8 @@ def plain_step(
 def prepare(optimiser: torch.optim.AdamW, stage: Train, step: int, num_steps: int) -> torch.Generator:
     """Set what a step depends on beside its batch: the rate, and the streams of (seed, step) for dropout and masks."""
     torch.manual_seed(stream_seed(stage.seed, "dropout", step))
-    rate = learning_rate(stage.recipe, step, num_steps)
     for group in optimiser.param_groups:
+        rate = group["rate_share"] * learning_rate(stage.recipe, step, num_steps)
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
         else:

@@ -26,6 +26,7 @@ from .kinds import KINDS
 from .lists import refuse_overflow
 from .model import Model
 from .packing import Schedule, schedule
+from .rates import layer_share
 from .rows import RowsInUse
 from .step import Steps, adamw, decay_factor, learning_rate
 
@@ -46,11 +47,14 @@ class Member:
 def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     """Train a stage's encoder on its mixture; see `Train`, `Mixture` and `Recipe` for what each setting means.
 
-    Writes ``weights/encoder`` (an ordinary Hugging Face folder), ``weights/heads.safetensors`` and ``log.jsonl``.
+    Writes ``weights/encoder`` (an ordinary Hugging Face folder), ``weights/heads.safetensors``, ``log.jsonl`` and, of a
+    recipe with ``lora``, ``weights/adapter``.
     """
     recipe, device = stage.recipe, torch.device(context.device)
     forget_model()
     model = Model(start_folder(stage.start, context), recipe)
+    if recipe.lora is not None:
+        model.adapt(recipe.lora, stage.seed)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
     members = _members(stage, model, context)
     in_use = _rows_in_use(model, members)
@@ -119,7 +123,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         checkpoint.load_best(context.work, model, course)
     result = _result(plan, members, course, recipe)
     if in_use:
-        in_use.restore(decay_factor(recipe, result["checkpoint_step"], plan.num_steps))
+        share = layer_share(recipe.layer_decay, 0, model.encoder.num_layers)
+        in_use.restore(decay_factor(recipe, result["checkpoint_step"], plan.num_steps, share))
     model.save(out / "weights")
     _write_log(out / "log.jsonl", plan, course, recipe)
     return result | {
@@ -147,8 +152,8 @@ def _ahead(make: Callable[[int], _T], start: int, stop: int) -> Iterator[tuple[i
 
 
 def _rows_in_use(model: Model, members: list[Member]) -> RowsInUse | None:
-    """The embedding table cut down to what the rows of a stage reach, where that is exact."""
-    if model.encoder.padded or any(member.task.kind.name == "mlm" for member in members):
+    """The embedding table cut down to what the rows of a stage reach, where that is exact and the table is trained."""
+    if model.encoder.padded or model.adapters is not None or any(member.task.kind.name == "mlm" for member in members):
         return None
     data = {id(part): part for member in members for part in (member.rows, member.dev)}
     return RowsInUse(model.encoder, data.values())

@@ -31,9 +31,8 @@ def start_of(
     if not mlm_examples:
         return start
     learning_rate = _TINY_MLM_LEARNING_RATE if is_tiny else recipe.learning_rate
-    return Train(
-        start, Mixture((text,)), Budget(mlm_examples), replace(recipe, name="mlm", learning_rate=learning_rate)
-    )
+    plain = replace(recipe, name="mlm", learning_rate=learning_rate, aggregation="last", lora=None, layer_decay=1.0)
+    return Train(start, Mixture((text,)), Budget(mlm_examples), plain)
 
 
 def prefix_of(encoder: str, prefix: str) -> str:

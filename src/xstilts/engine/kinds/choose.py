@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from xstilts.engine.aggregation import states
 from xstilts.engine.lists import Lists, logsumexp_by
 from xstilts.metrics.classification import accuracy
 from xstilts.recipe import Recipe
@@ -55,8 +56,7 @@ def head(kind: Choose, encoder: Any, tokenizer: Any, recipe: Recipe) -> tag.Head
 
 def _scores(encoder: Any, head: tag.Head, batch: Any) -> Tensor:
     """A score for each choice, [N]."""
-    hidden = encoder(batch.ids, batch.packing, batch.types)  # [T, H]
-    return head(hidden[batch.starts]).squeeze(1)
+    return head(states(encoder, head, batch, batch.starts)).squeeze(1)
 
 
 def loss(encoder: Any, head: tag.Head, batch: Any, rng: torch.Generator) -> Tensor:

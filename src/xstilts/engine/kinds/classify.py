@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from xstilts.engine.aggregation import states
 from xstilts.metrics.classification import accuracy, majority_share
 from xstilts.recipe import Recipe
 from xstilts.tasks.task import Classify, Pair
@@ -60,8 +61,7 @@ def head(kind: Classify, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
 
 
 def _logits(encoder: Any, head: Head, batch: Any) -> Tensor:
-    hidden = encoder(batch.ids, batch.packing, batch.types)  # [T, H]
-    return head(hidden[batch.starts[batch.first]]).float()
+    return head(states(encoder, head, batch, batch.starts[batch.first])).float()
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xstilts.engine.aggregation import aggregated, states
 from xstilts.metrics.retrieval import accuracy_at_1
 from xstilts.recipe import Recipe
 from xstilts.tasks.task import Embed, Kind
@@ -75,7 +76,7 @@ class Head(nn.Module):
             nn.init.zeros_(self.dense.bias)
 
     def forward(self, hidden: Tensor, batch: Any) -> Tensor:
-        """[T, H] states of the last layer -> [N, H] float32 vectors, not normalised."""
+        """[T, H] states -> [N, H] float32 vectors, not normalised."""
         if self.pooling == "pooler":
             return torch.tanh(self.dense(hidden[batch.starts])).float()
         return pool(hidden, batch, self.pooling)
@@ -107,14 +108,14 @@ def pool(hidden: Tensor, batch: Any, pooling: str) -> Tensor:
 def vectors(encoder: Any, head: Head | None, batch: Any, cells: Sequence[tuple[int, str]]) -> Tensor:
     """Sentence vectors [N, C, H] float32 of C cells (layer, pooling), 0 the embeddings, from one forward.
 
-    ``pooler`` is the head's own vector.
+    ``pooler`` is the head's own vector, of what it reads of all layers.
     """
     layers = encoder(batch.ids, batch.packing, batch.types, all_layers=True)
     found = []
     for layer, pooling in cells:
         if pooling == "pooler":
             assert head is not None, "study refuses a pooler without a dual encoder"
-            found.append(head(layers[layer], batch))
+            found.append(head(aggregated(head, layers), batch))
         else:
             found.append(pool(layers[layer], batch, pooling))
     return torch.stack(found, 1)
@@ -122,8 +123,7 @@ def vectors(encoder: Any, head: Head | None, batch: Any, cells: Sequence[tuple[i
 
 def _sides(encoder: Any, head: Head, batch: Any) -> Tensor:
     """Normalised vectors [E, 2, H] of both sides under the head."""
-    hidden = encoder(batch.ids, batch.packing, batch.types)  # [T, H]
-    vectors = head(hidden, batch)[: 2 * batch.num_examples]
+    vectors = head(states(encoder, head, batch), batch)[: 2 * batch.num_examples]
     return nn.functional.normalize(vectors, dim=1).unflatten(0, (batch.num_examples, 2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from xstilts.engine.aggregation import states
 from xstilts.recipe import Recipe
 from xstilts.tasks.task import MaskedLM, Text
 
@@ -82,8 +84,8 @@ def mask(batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: tor
 def _losses(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     ids, labels = mask(batch, mask_id=head.mask_id, num_ids=head.num_ids, probability=head.probability, rng=rng)
     where = (labels != IGNORED).nonzero().squeeze(1)  # [M]
-    hidden = encoder(ids, batch.packing, batch.types)
-    logits = head(hidden[where], encoder.model.get_input_embeddings().weight).float()  # [M, V]
+    hidden = states(encoder, head, replace(batch, ids=ids), where)  # [M, H]
+    logits = head(hidden, encoder.model.get_input_embeddings().weight).float()  # [M, V]
     return nn.functional.cross_entropy(logits, labels[where], reduction="none"), where
 
 

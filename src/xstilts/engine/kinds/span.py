@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from xstilts.engine.aggregation import states
 from xstilts.engine.lists import logsumexp_by
 from xstilts.recipe import Recipe
 from xstilts.tasks.task import Passage, Span
@@ -124,7 +125,7 @@ def head(kind: Span, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
 
 def _logits(encoder: Any, head: Head, batch: Any) -> Tensor:
     """Start and end logits [T, 2]."""
-    return head(encoder(batch.ids, batch.packing, batch.types))
+    return head(states(encoder, head, batch))
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from xstilts.engine.aggregation import states
 from xstilts.engine.lists import Lists
 from xstilts.metrics.classification import accuracy, majority_share
 from xstilts.recipe import Recipe
@@ -120,12 +121,12 @@ def _logits(encoder: Any, head: Head, batch: Any) -> tuple[Tensor, Tensor]:
     """Logits [W, C] of all words and where their first pieces are [W], in the order of the examples."""
     where = (batch.targets["label"] != IGNORED).nonzero().squeeze(1)
     where = where[batch.segment[where].argsort(stable=True)]
-    return head(encoder(batch.ids, batch.packing, batch.types)[where]), where
+    return head(states(encoder, head, batch, where)), where
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, mean over the words of the batch."""
-    logits = head(encoder(batch.ids, batch.packing, batch.types))  # [T, C]
+    logits = head(states(encoder, head, batch))  # [T, C]
     return nn.functional.cross_entropy(logits, batch.targets["label"], ignore_index=IGNORED)
 
 
