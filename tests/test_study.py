@@ -169,6 +169,10 @@ def test_a_study_without_stages_is_refused(sources: Sources, leaves: Iterable[An
             lambda: bitext(train("mini-nli", recipe=Recipe(overrides=(Override("mini-nl", 8),)))),
             "overrides names 'mini-nl', which is not in the mixture; did you mean 'mini-nli'",
         ),
+        (
+            lambda: bitext(train("mini-lareqa-train", recipe=Recipe(aggregation="mix", dual_pooling="mean"))),
+            "aggregation 'mix' trains a dual encoder's vector .* 'mean' cannot measure: take dual_pooling 'pooler'",
+        ),
         (lambda: bitext(train("mini-bitext")), "mini-bitext is a retrieval task: it is measured, not trained on"),
         (lambda: bitext(train("tatoeba")), "tatoeba is a retrieval task: it is measured, not trained on"),
         (lambda: bitext(NLI, views=None), "a measurement of mini-bitext needs views"),

@@ -28,7 +28,7 @@ from xstilts.engine.model import Model
 from xstilts.engine.packing import Batch, collate
 from xstilts.engine.step import adamw, decay_factor, learning_rate
 from xstilts.engine.train import dev_score
-from xstilts.recipe import STILTS, Override, Recipe
+from xstilts.recipe import STILTS, Lora, Override, Recipe
 from xstilts.stage import Budget, Encoder, Mixture, Tiny, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
@@ -267,12 +267,12 @@ def test_two_steps_are_adamw_by_hand(max_grad_norm: float, bench: Bench) -> None
     assert clipped == [max_grad_norm < 1] * 2
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize(("weight_decay", "layer_decay"), [(0.0, 1.0), (0.3, 1.0), (0.3, 0.5)])
 def test_the_rows_in_use_alone_are_the_whole_table_to_rounding(
-    weight_decay: float, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    weight_decay: float, layer_decay: float, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that no token reaches have no gradient: AdamW's decay is all that they see."""
-    recipe = replace(RECIPE, weight_decay=weight_decay, learning_rate=1e-2)
+    """Rows that no token reaches have no gradient: AdamW's decay, at the embeddings' rate, is all that they see."""
+    recipe = replace(RECIPE, weight_decay=weight_decay, learning_rate=1e-2, layer_decay=layer_decay)
     stage = bench.stage(Mixture(("mini-nli",)), Budget(6, "steps"), recipe)
     fast = bench.train(stage, "fast")
     with monkeypatch.context() as patch:
@@ -285,7 +285,8 @@ def test_the_rows_in_use_alone_are_the_whole_table_to_rounding(
     for name, value in plain.weights().items():
         torch.testing.assert_close(fast.weights()[name], value, atol=2e-6, rtol=1e-5, msg=name)
     start = load_file(encoder_folder(stage.start, bench.context()) / "model.safetensors")[TABLE]
-    untouched = (fast.weights()[TABLE] / start).isclose(torch.tensor(decay_factor(recipe, 6, 6)), rtol=1e-5).all(1)
+    factor = torch.tensor(decay_factor(recipe, 6, 6, layer_decay**2))
+    untouched = (fast.weights()[TABLE] / start).isclose(factor, rtol=1e-5).all(1)
     assert whole - used <= int(untouched.sum()) < whole, "dev rows are in the table and have no gradient"
 
 
@@ -566,6 +567,10 @@ CASES = {
     "best": (NLI, replace(RECIPE, checkpoint="best", evaluate_every_steps=2)),
     "mixed": (MIXED, RECIPE),
     "mixed best": (MIXED, replace(RECIPE, checkpoint="best")),
+    "layers": (
+        MIXED,
+        replace(RECIPE, checkpoint="best", aggregation="mix", layer_decay=0.5, lora=Lora(2, dropout=0.1)),
+    ),
 }
 
 
