@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "recipe": {"spec"},
     "stage": {"recipe", "tasks", "spec"},
     "checks": {"stage", "tasks", "spec"},
-    "study": {"checks", "stage", "tasks", "hub", "spec"},
+    "study": {"checks", "stage", "recipe", "tasks", "hub", "spec"},
     "studies": {"study", "stage", "recipe", "tasks", "spec"},
     "xstilts": {"stage", "recipe"},
     "engine": {"stage", "recipe", "tasks", "metrics", "miniature", "hub", "spec"},

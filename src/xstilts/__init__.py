@@ -1,6 +1,6 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
-from .recipe import STILTS, Lora, Override, Recipe
+from .recipe import STILTS, Lora, Override, Recipe, Robust
 from .stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views
 
 __version__ = "0.1.0"
@@ -14,6 +14,7 @@ __all__ = [
     "Mixture",
     "Override",
     "Recipe",
+    "Robust",
     "Tiny",
     "Train",
     "Views",

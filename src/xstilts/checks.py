@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from .spec import near
 from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Stage, Train, chain, has_pooler, label
 from .tasks import Task, find, with_members
+from .tasks.synonyms import KINDS as COPIED
 
 Reader = Callable[[Task, str, str], Data]
 
@@ -31,6 +32,7 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             )
         if stage.recipe.lora is not None and find_spec("peft") is None:
             yield "recipe.lora needs a package that is not installed: pip install 'xstilts[peft]'"
+        yield from _robust_problems(stage)
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
                 close = near(override.task, stage.mixture.tasks)
@@ -43,6 +45,19 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
             yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
         yield from _leaks(stage, data)
+
+
+def _robust_problems(stage: Train) -> Iterator[str]:
+    robust = stage.recipe.robust
+    if robust is None:
+        return
+    kinds = {name: find(name).kind.name for name in stage.mixture.tasks}
+    if set(kinds.values()) == {"mlm"}:
+        yield f"recipe.robust is {robust.method}, which leaves text as it is, and this mixture has nothing else"
+    takes = COPIED if robust.method == "synonyms" else ("classify", "tag", "span", "choose")
+    for name, kind in kinds.items():
+        if kind not in (*takes, "mlm"):
+            yield f"recipe.robust is {robust.method}, which takes tasks of kind {', '.join(takes)}: {name} is {kind}"
 
 
 def _retrieval_problems(stage: Evaluate) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from .spec import Value, declared, one_of, positive
 
@@ -11,6 +11,18 @@ PRECISIONS = ("float32", "bfloat16")
 POOLINGS = ("mean", "mean-no-special", "cls")
 DUAL_POOLINGS = ("pooler", *POOLINGS)
 AGGREGATIONS = ("last", "mix", "attention")
+NORMS = ("l2-sequence", "l2-token", "linf")
+_ROBUST: dict[str, dict[str, Any]] = {
+    "adversarial": {
+        **{"epsilon": None, "norm": "l2-sequence", "num_steps": 3, "step_size": None, "start": "random"},
+        **{"clean_weight": 0.0},
+    },
+    "perturbation": {"epsilon": None, "norm": "l2-token", "clean_weight": 0.0},
+    "synonyms": {"num_copies": 10, "neighbours": "wordnet", "neighbours_content": None},
+    "r3f": {"epsilon": 1e-5, "norm": "linf", "weight": 1.0},
+    "smart": {"epsilon": 1e-5, "norm": "linf", "num_steps": 1, "step_size": 1e-3, "weight": 1.0},
+}
+"""Which fields of `Robust` each method takes, and their values where none is given."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,66 @@ class Lora(Value):
 
 
 @dataclass(frozen=True)
+class Robust(Value):
+    """Training that tolerates noise in the input; tasks of masked language modelling in a mixture stay as they are.
+
+    ``adversarial`` minimises the loss at the worst perturbation of the word embeddings that ``num_steps`` of projected
+    gradient ascent find in a ball of radius ``epsilon``; ``perturbation`` minimises it at a uniform one of the ball;
+    ``synonyms`` replaces every training example by ``num_copies`` copies in which each word is itself or a neighbour
+    (Huang et al. 2021, arXiv 2104.08645: adversarial training, RS-RP and RS-DA). ``r3f`` adds ``weight`` times the
+    symmetric divergence of the outputs with and without a uniform perturbation (Aghajanyan et al. 2020, arXiv
+    2008.03156), ``smart`` the same at the perturbation where ascent finds it large (Jiang et al. 2020, arXiv
+    1911.03437, without its proximal term).
+
+    ``norm``: ``l2-sequence`` of all of a sequence's embeddings together (Miyato et al. 2017, FreeLB), ``l2-token`` of
+    each token's, ``linf`` of each number. ``step_size`` is 2.5 ``epsilon`` / ``num_steps`` (Madry et al. 2018) unless
+    given. ``clean_weight`` is the share of the unperturbed loss in the mean of both (Goodfellow et al. 2015).
+    ``neighbours`` is ``wordnet``, a folder of WordNet's database files, or a JSON file of words and lists of their
+    neighbours; the plan fills ``neighbours_content``, which counts in its place. A field that a method does not take
+    is ``None``; the others are never.
+    """
+
+    kind: ClassVar[str] = "robust"
+    method: str
+    epsilon: float | None = declared(absent=None)
+    norm: str | None = declared(absent=None)
+    num_steps: int | None = declared(absent=None)
+    step_size: float | None = declared(absent=None)
+    start: str | None = declared(absent=None)
+    clean_weight: float | None = declared(absent=None)
+    weight: float | None = declared(absent=None)
+    num_copies: int | None = declared(absent=None)
+    neighbours: str | None = declared(default=None, counts=False)
+    neighbours_content: str | None = declared(absent=None)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an unknown method, a field that it does not take, or a number out of range."""
+        one_of("robust method", self.method, _ROBUST)
+        takes = _ROBUST[self.method]
+        for name in (field.name for field in fields(self) if field.name != "method"):
+            value = getattr(self, name)
+            if value is not None and name not in takes:
+                raise ValueError(f"robust.{name} is {value!r}: {self.method} takes {', '.join(takes)} alone")
+            if value is None:
+                object.__setattr__(self, name, takes.get(name))
+        if "epsilon" in takes and self.epsilon is None:
+            raise ValueError(
+                f"robust.epsilon is not given: {self.method} needs the radius, in units of the encoder's word "
+                "embeddings; no value is published"
+            )
+        if "step_size" in takes and self.step_size is None:
+            assert self.epsilon is not None and self.num_steps is not None  # noqa: PT018
+            object.__setattr__(self, "step_size", 2.5 * self.epsilon / max(self.num_steps, 1))
+        numbers = ("epsilon", "num_steps", "step_size", "weight", "num_copies")
+        positive(self, *(name for name in numbers if name in takes))
+        for name, known in ("norm", NORMS), ("start", ("random", "zero")):
+            if name in takes:
+                one_of(f"robust {name}", getattr(self, name), known)
+        if self.clean_weight is not None and not 0 <= self.clean_weight < 1:
+            raise ValueError(f"robust.clean_weight is {self.clean_weight}: expected 0 <= share < 1")
+
+
+@dataclass(frozen=True)
 class Recipe(Value):
     """How a Train stage optimises: AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
 
@@ -85,6 +157,7 @@ class Recipe(Value):
     mlm_probability: float = 0.15
     dual_pooling: str = declared(default="pooler", absent="pooler")
     dual_scale: float = declared(default=100.0, absent=100.0)
+    robust: Robust | None = declared(absent=None)
     precision: str = "float32"
     num_threads: int = 1
     checkpoint: str = "last"

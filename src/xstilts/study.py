@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from .checks import problems
 from .hub import check_encoder, encoder_files, find_encoder
+from .recipe import Recipe
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import (
     OFFLINE_CONVERTER,
@@ -27,6 +28,7 @@ from .stage import (
     label,
 )
 from .tasks import Miniature, Task, content, find, with_members
+from .tasks.synonyms import neighbours_content
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_REFUSALS_SHOWN = 12
@@ -111,6 +113,18 @@ class Sources:
             self._contents[key] = content(task, split, language, self.data_dir, cache_dir=self.cache_dir)
         return Data(*key, content=self._contents[key])
 
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe with the content of the words that it replaces by others, if it does.
+
+        Raises:
+            ValueError: for words that are not on this machine, or cannot be read.
+        """
+        robust = recipe.robust
+        if robust is None or robust.neighbours is None:
+            return recipe
+        found = neighbours_content(robust.neighbours)
+        return dataclasses.replace(recipe, robust=dataclasses.replace(robust, neighbours_content=found))
+
     def encoder(self, encoder: Encoder) -> str:
         """The content of an encoder: converter version, hash of a folder's files, or commit on the hub.
 
@@ -177,6 +191,8 @@ def make_plan(
             changes = {f.name: resolve_field(getattr(value, f.name)) for f in dataclasses.fields(value)}
             if isinstance(value, (Train, Evaluate)):
                 changes["data"] = value.data or tuple(_data(value, sources))
+            if isinstance(value, Train):
+                changes["recipe"] = sources.recipe(value.recipe)
             if isinstance(value, Train) and value.mixture.reads_official_sizes:
                 changes["official_sizes"] = tuple(find(name).official_size for name in value.mixture.tasks)
             if isinstance(value, Evaluate):
@@ -247,6 +263,7 @@ def _missing(value: Any, sources: Sources) -> Iterator[str]:
     elif isinstance(value, Train):
         languages = value.mixture.languages
         looks = [partial(list, _training_data(name, languages, sources)) for name in value.mixture.tasks]
+        looks += [lambda: sources.recipe(value.recipe)]
     for look in looks:
         try:
             look()

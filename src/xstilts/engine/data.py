@@ -16,6 +16,7 @@ from xstilts.spec import canonical_json, digest
 from xstilts.stage import Data
 from xstilts.tasks import examples as read_examples
 from xstilts.tasks import find
+from xstilts.tasks.synonyms import Synonyms, copied
 
 from .kinds import KINDS
 
@@ -94,10 +95,11 @@ def tokenised(
     *,
     max_tokens: int,
     prefix: str = "",
+    synonyms: Synonyms | None = None,
     data_dir: Path | None,
     cache_dir: Path,
 ) -> Tokenised:
-    """Tokenise the rows of ``data`` (one task), or find them tokenised.
+    """Tokenise the rows of ``data`` (one task), or their copies by ``synonyms``, or find them tokenised.
 
     The cache key covers the content of the rows, the task, the tokenizer and the length limit, so neither a
     changed file nor another tokenizer can meet an old entry; entries are written by rename.
@@ -113,6 +115,7 @@ def tokenised(
                 tokenizer_key,
                 max_tokens,
                 prefix,
+                *([list(synonyms[1:])] if synonyms else []),
             ]
         )
     )
@@ -125,8 +128,11 @@ def tokenised(
         os.close(handle)
         try:
             writer = None
-            for start in range(0, max(len(examples), 1), _CHUNK_EXAMPLES):
-                chunk = examples[start : start + _CHUNK_EXAMPLES]
+            size = max(1, _CHUNK_EXAMPLES // (synonyms.num_copies if synonyms else 1))
+            for start in range(0, max(len(examples), 1), size):
+                chunk = examples[start : start + size]
+                if synonyms:
+                    chunk = list(copied(chunk, start, task.name, synonyms))
                 columns = encode(task.kind, chunk, tokenizer, max_tokens, prefix)
                 batch = pa.record_batch({name: pa.array(values, _TYPES.get(name)) for name, values in columns.items()})
                 if writer is None:

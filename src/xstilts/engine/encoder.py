@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import shutil
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,7 @@ class Encoder(torch.nn.Module):
         arguments = inspect.signature(model.forward).parameters
         has_types = (getattr(model.config, "type_vocab_size", None) or 0) > 1
         self._reads_types = has_types and "token_type_ids" in arguments
+        self._delta: torch.Tensor | None = None
         self.padded = "position_ids" not in arguments or not self._runs_packed()
 
     def forward(
@@ -138,6 +140,22 @@ class Encoder(torch.nn.Module):
             return self._forward_padded(ids, packing.lengths, types, all_layers)
         return self._forward_packed(ids, packing, types, all_layers)
 
+    @contextlib.contextmanager
+    def perturbed(self, delta: torch.Tensor) -> Iterator[None]:
+        """Within this context `delta` is added to the word embeddings of a row.
+
+        Args:
+            delta: `[T, E]`, before whatever the architecture adds to word embeddings or makes of them.
+        """
+        words = self.model.get_input_embeddings()
+        self._delta = delta
+        added = words.register_forward_hook(lambda module, given, found: found + self._delta.view_as(found))
+        try:
+            yield
+        finally:
+            added.remove()
+            self._delta = None
+
     def _forward_packed(
         self, ids: torch.Tensor, packing: Packing, types: torch.Tensor | None, all_layers: bool
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
@@ -156,6 +174,7 @@ class Encoder(torch.nn.Module):
         starts = torch.tensor([0, *lengths]).cumsum(0).tolist()
         pad_id = self.model.config.pad_token_id or 0
         groups, sources = [], []
+        delta = self._delta
         for group in _similar_lengths(lengths):
             source = torch.cat([torch.arange(starts[i], starts[i + 1]) for i in group])  # [t], rows in the packed row
             mask = torch.arange(lengths[group[0]]) < torch.tensor([lengths[i] for i in group])[:, None]  # [n, L]
@@ -166,10 +185,14 @@ class Encoder(torch.nn.Module):
             if types is not None:
                 grid_types = types.new_zeros(mask.numel()).index_copy(0, cells, types[source])
                 inputs["token_type_ids"] = grid_types.view(mask.shape)
+            if delta is not None:  # what `perturbed` adds to the embeddings of this group
+                nothing = delta.new_zeros(mask.numel(), delta.shape[1])
+                self._delta = nothing.index_copy(0, cells, delta[source])
             output = self.model(**inputs, output_hidden_states=all_layers)
             hidden = output.hidden_states if all_layers else (output.last_hidden_state,)
             groups.append([h.flatten(0, 1)[cells] for h in hidden])  # each [t, H]
             sources.append(source)
+        self._delta = delta
         order = torch.cat(sources).argsort()
         states = tuple(torch.cat(layer)[order] for layer in zip(*groups, strict=True))
         return states if all_layers else states[0]

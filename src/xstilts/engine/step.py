@@ -90,6 +90,8 @@ def graph_problem(stage: Train, model: Model, kinds: set[str], device: torch.dev
         return "the steps of adapters (lora) were not tried as graphs"
     if "mlm" in kinds:
         return "masked language modelling has a varying number of masked tokens"
+    if stage.recipe.robust is not None and stage.recipe.robust.method in ("adversarial", "smart"):
+        return f"robust training by {stage.recipe.robust.method} looks for a perturbation by gradients within a step"
     return varlen_problem()
 
 

@@ -17,6 +17,8 @@ import torch
 from xstilts.recipe import Recipe
 from xstilts.stage import Train
 from xstilts.tasks import find
+from xstilts.tasks.synonyms import KINDS as COPIED
+from xstilts.tasks.synonyms import Synonyms
 from xstilts.tasks.task import Task
 
 from . import Context, Interrupted, checkpoint, numeric_path, start_folder
@@ -160,7 +162,15 @@ def _rows_in_use(model: Model, members: list[Member]) -> RowsInUse | None:
 
 
 def _members(stage: Train, model: Model, context: Context) -> list[Member]:
-    def read(name: str, split: str) -> Tokenised | None:
+    robust = stage.recipe.robust
+    synonyms = None
+    if robust is not None and robust.method == "synonyms":
+        assert robust.neighbours, "Robust gives every method its fields"
+        assert robust.neighbours_content, "the plan fills it"
+        assert robust.num_copies
+        synonyms = Synonyms(robust.neighbours, robust.neighbours_content, robust.num_copies, stage.seed)
+
+    def read(name: str, split: str, synonyms: Synonyms | None = None) -> Tokenised | None:
         parts = [part for part in stage.data if part.task == name and part.split == split]
         if not parts:
             return None
@@ -169,16 +179,20 @@ def _members(stage: Train, model: Model, context: Context) -> list[Member]:
             model.tokenizer,
             model.tokenizer_key,
             max_tokens=min(stage.recipe.max_tokens_of(name), model.encoder.max_positions),
+            synonyms=synonyms,
             data_dir=context.data_dir,
             cache_dir=context.cache_dir,
         )
 
     members = []
     for name in stage.mixture.tasks:
-        rows, dev = read(name, "train"), read(name, "dev")
+        task = find(name)
+        own = synonyms if task.kind.name in COPIED else None
+        rows, dev = read(name, "train", own), read(name, "dev")
         if rows is None or not len(rows):
             raise ValueError(f"{name} has no training rows")
-        members.append(Member(find(name), rows, dev or rows, "dev" if dev else "train"))
+        given = read(name, "train") if own and dev is None else rows
+        members.append(Member(task, rows, dev or given or rows, "dev" if dev else "train"))
     return members
 
 

@@ -9,6 +9,10 @@ windows of a context, the parts of a long sentence, the sides of a bitext), and 
 * ``head(kind, encoder, tokenizer, recipe) -> nn.Module | None``: the trained part on top of the encoder.
 * ``loss(encoder, head, batch, rng) -> Tensor []``: mean over the batch's examples, or over what each of them has
   several of (masked tokens, words, windows).
+* ``outputs(encoder, head, batch) -> Tensor``, ``loss_of(outputs, batch) -> Tensor []`` and
+  ``log_probabilities(outputs, batch) -> (Tensor, number)``, of the kinds that answer by distributions (``classify``,
+  ``tag``, ``span``, ``choose``): what ``loss`` is made of, and the distributions that it is a mean over, 0 where a
+  tensor has a place that is in none, and how many there are.
 * ``num_terms(batch) -> int | None``: how many of these; ``None`` for a loss that is no sum over parts of a batch.
 * ``decode(encoder, head, batch) -> columns``: tensors with one value for each example, or `Lists` with a list for
   each.

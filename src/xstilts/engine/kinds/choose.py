@@ -54,23 +54,34 @@ def head(kind: Choose, encoder: Any, tokenizer: Any, recipe: Recipe) -> tag.Head
     return tag.Head(encoder.hidden_size, 1, 0.1 if recipe.hidden_dropout is None else recipe.hidden_dropout)
 
 
-def _scores(encoder: Any, head: tag.Head, batch: Any) -> Tensor:
+def outputs(encoder: Any, head: tag.Head, batch: Any) -> Tensor:
     """A score for each choice, [N]."""
     return head(states(encoder, head, batch, batch.starts)).squeeze(1)
 
 
 def loss(encoder: Any, head: tag.Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats of a softmax over the choices of an example, however many; mean over examples."""
-    scores = _scores(encoder, head, batch)
+    return loss_of(outputs(encoder, head, batch), batch)
+
+
+def loss_of(scores: Tensor, batch: Any) -> Tensor:
+    """`loss` of scores [N]."""
     right = batch.first + batch.targets["label"]  # [E]
     total = logsumexp_by(scores, batch.example, batch.num_examples + 1)[:-1]  # the last group is what only fills
     return (total - scores[right]).mean()
 
 
+def log_probabilities(scores: Tensor, batch: Any) -> tuple[Tensor, int]:
+    """Of the choices of each example [N], 0 for what only fills; E."""
+    total = logsumexp_by(scores, batch.example, batch.num_examples + 1)
+    real = batch.example < batch.num_examples  # [N]
+    return (scores - total[batch.example]).where(real, 0.0), batch.num_examples
+
+
 def decode(encoder: Any, head: tag.Head, batch: Any) -> dict[str, Tensor | Lists]:
     """The scores of each example's choices and the index of the right one [E]."""
     lengths = torch.bincount(batch.example, minlength=batch.num_examples)
-    return {"scores": Lists(_scores(encoder, head, batch), lengths), "gold": batch.targets["label"]}
+    return {"scores": Lists(outputs(encoder, head, batch), lengths), "gold": batch.targets["label"]}
 
 
 def table(kind: Choose, columns: dict[str, Any], examples: Sequence[Choices]) -> pa.Table:

@@ -60,13 +60,24 @@ def head(kind: Classify, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
     return Head(encoder.hidden_size, len(kind.labels), 0.1 if recipe.hidden_dropout is None else recipe.hidden_dropout)
 
 
-def _logits(encoder: Any, head: Head, batch: Any) -> Tensor:
+def outputs(encoder: Any, head: Head, batch: Any) -> Tensor:
+    """Logits [E, C]."""
     return head(states(encoder, head, batch, batch.starts[batch.first])).float()
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, mean over examples."""
-    return nn.functional.cross_entropy(_logits(encoder, head, batch), batch.targets["label"])
+    return loss_of(outputs(encoder, head, batch), batch)
+
+
+def loss_of(logits: Tensor, batch: Any) -> Tensor:
+    """`loss` of logits [E, C]."""
+    return nn.functional.cross_entropy(logits, batch.targets["label"])
+
+
+def log_probabilities(logits: Tensor, batch: Any) -> tuple[Tensor, int]:
+    """Of the labels of each example [E, C]; E."""
+    return logits.log_softmax(1), batch.num_examples
 
 
 def num_terms(batch: Any) -> int:
@@ -76,7 +87,7 @@ def num_terms(batch: Any) -> int:
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     """Logits [E, C] and gold labels [E]."""
-    return {"scores": _logits(encoder, head, batch), "gold": batch.targets["label"]}
+    return {"scores": outputs(encoder, head, batch), "gold": batch.targets["label"]}
 
 
 def table(kind: Classify, columns: dict[str, np.ndarray], examples: Sequence[Pair] = ()) -> pa.Table:

@@ -123,7 +123,7 @@ def head(kind: Span, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
     return Head(encoder.hidden_size, kind.unanswerable)
 
 
-def _logits(encoder: Any, head: Head, batch: Any) -> Tensor:
+def outputs(encoder: Any, head: Head, batch: Any) -> Tensor:
     """Start and end logits [T, 2]."""
     return head(states(encoder, head, batch))
 
@@ -133,15 +133,32 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
 
     The softmax of a window is over its context pieces and its first token, which stands for "not here".
     """
-    logits = _logits(encoder, head, batch)
+    return loss_of(outputs(encoder, head, batch), batch)
+
+
+def _normalisers(logits: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
+    """Which tokens [T] the softmax of their window is over, and its normalisers [N, 2]."""
     allowed = batch.targets["char_begin"] != NOWHERE
     allowed = allowed.index_fill(0, batch.starts, True)
     num_windows = len(batch.lengths)
-    total = logsumexp_by(logits.where(allowed[:, None], -torch.inf), batch.segment, num_windows)  # [N, 2]
+    return allowed, logsumexp_by(logits.where(allowed[:, None], -torch.inf), batch.segment, num_windows)
+
+
+def loss_of(logits: Tensor, batch: Any) -> Tensor:
+    """`loss` of logits [T, 2]."""
+    _, total = _normalisers(logits, batch)
     marks = torch.stack([batch.targets[name] for name in _MARKS], 1)  # [T, 2], one 1 in each window
     right = torch.zeros_like(total).index_add(0, batch.segment, logits * marks)
     real = batch.example < batch.num_examples  # [N]
     return (total - right).where(real[:, None], 0.0).sum() / (2 * real.sum())
+
+
+def log_probabilities(logits: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
+    """Of the tokens that an answer may start and end at [T, 2], 0 elsewhere; two for each window."""
+    allowed, total = _normalisers(logits, batch)
+    real = batch.example < batch.num_examples  # [N]
+    allowed = allowed & real[batch.segment]
+    return (logits - total[batch.segment]).where(allowed[:, None], 0.0), 2 * real.sum()
 
 
 def num_terms(batch: Any) -> int:
@@ -159,7 +176,7 @@ def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     windows, minus ``score`` (``run_squad.py``'s ``score_diff``); ``no_answer`` says that it is above 0 and that
     the kind has questions without an answer. A context without a piece has the span (0, 0) and margin 0.
     """
-    logits = _logits(encoder, head, batch)
+    logits = outputs(encoder, head, batch)
     begin, end = batch.targets["char_begin"], batch.targets["char_end"]
     num_tokens, num_examples = batch.num_tokens, batch.num_examples
     nothing = logits.new_full((num_tokens,), -torch.inf)

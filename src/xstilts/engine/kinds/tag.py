@@ -126,8 +126,23 @@ def _logits(encoder: Any, head: Head, batch: Any) -> tuple[Tensor, Tensor]:
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, mean over the words of the batch."""
-    logits = head(states(encoder, head, batch))  # [T, C]
+    return loss_of(outputs(encoder, head, batch), batch)
+
+
+def outputs(encoder: Any, head: Head, batch: Any) -> Tensor:
+    """Logits [T, C], of all tokens."""
+    return head(states(encoder, head, batch))
+
+
+def loss_of(logits: Tensor, batch: Any) -> Tensor:
+    """`loss` of logits [T, C]."""
     return nn.functional.cross_entropy(logits, batch.targets["label"], ignore_index=IGNORED)
+
+
+def log_probabilities(logits: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
+    """Of the labels of each word [T, C], 0 where no word begins; how many words."""
+    words = batch.targets["label"] != IGNORED  # [T]
+    return logits.log_softmax(1).where(words[:, None], 0.0), words.sum()
 
 
 def num_terms(batch: Any) -> int:
