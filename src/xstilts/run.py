@@ -40,6 +40,7 @@ class Settings:
     Attributes:
         devices: one worker process for each entry: ``("cpu", "cpu")`` is two on the CPU.
         keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
+        recompute_activations: whether a training's backward pass computes each layer again, to save memory.
         study_file: a user's study file, imported by every worker for the tasks it declares.
         perform: ``module:function`` that does a stage; another one only in tests of the graph.
     """
@@ -49,6 +50,7 @@ class Settings:
     devices: tuple[str, ...] = ("cpu",)
     checkpoint_seconds: float = 120.0
     keep: str = "all"
+    recompute_activations: bool = False
     study_file: Path | None = None
     perform: str = "xstilts.engine:perform"
 
@@ -223,7 +225,7 @@ class _Driver:
                 worker.model = _model_id(stage)
                 self.view.started(worker.slot, stage)
                 with contextlib.suppress(OSError):  # a worker that died idle is found dead by its sentinel
-                    worker.pipe.send((stage, self.todo[stage.id]))
+                    worker.pipe.send((stage, self.todo[stage.id], time.monotonic()))
 
     def _next(self, worker: _Worker) -> Stage | None:
         """A ready stage: one whose model this worker has loaded, else the first in plan order."""
@@ -382,14 +384,15 @@ def _worker(
         if broken:
             pipe.send(("failed", broken))
             continue
-        stage, todo = message
+        stage, todo, sent = message
         perform = getattr(importlib.import_module(module), name)
-        pipe.send(_attempt(stage, todo, store, settings, device, code, stop, perform, pipe, checked))
+        pipe.send(_attempt(stage, todo, sent, store, settings, device, code, stop, perform, pipe, checked))
 
 
 def _attempt(
     stage: Stage,
     todo: Todo,
+    sent: float,
     store: Store,
     settings: Settings,
     device: str,
@@ -401,10 +404,15 @@ def _attempt(
 ) -> tuple[str, str]:
     """Do one stage under its claim and publish it; returns how it ended and a note.
 
-    Inputs are read against their checksums, once for each worker: ``checked`` holds those that were.
+    Inputs are read against their checksums, once for each worker: ``checked`` holds those that were, and those that
+    this worker has itself made. The driver gave the stage out when its clock, which all processes share, said ``sent``.
     """
     from .engine import Context, Interrupted
+    from .engine.phases import Phases
 
+    phases = Phases()
+    phases.seconds["start"] = time.monotonic() - sent
+    phases("inputs")
     try:
         claim = store.claim(stage.id)
     except OSError as error:
@@ -434,7 +442,10 @@ def _attempt(
                 stop=stop.is_set,
                 report=lambda progress: pipe.send(("progress", progress)),
                 checkpoint_seconds=settings.checkpoint_seconds,
+                recompute_activations=settings.recompute_activations,
+                phases=phases,
             )
+            phases.end()
             started, clock = datetime.now(UTC), time.monotonic()
             done = perform(stage, out, context)
             seconds = time.monotonic() - clock
@@ -443,7 +454,8 @@ def _attempt(
                 same = store.remake(stage.id, out, record)
                 note = f"{seconds:.1f} s, made again" + ("" if same else ", with other bytes than before")
             else:
-                store.publish(stage.id, out, record)
+                if store.publish(stage.id, out, record):
+                    checked.add(stage.id)  # its checksums were made of the files as they lie there
                 note = f"{seconds:.1f} s"
             _finish(stage, store)
             return "done", note
@@ -479,4 +491,5 @@ def _record(
         "environment": code | done.get("environment", {}),
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": seconds,
+        "cost": done.get("cost", {}),
     }

@@ -235,8 +235,8 @@ class Store:
         """Delete the stage's work folder."""
         self._discard(self.root / "work" / plain("stage id", id))
 
-    def publish(self, id: str, staged: Path, record: Mapping[str, Any]) -> None:
-        """Make ``staged``, a folder on the store's file system, the stage ``id`` by one rename.
+    def publish(self, id: str, staged: Path, record: Mapping[str, Any]) -> bool:
+        """Make ``staged``, a folder on the store's file system, the stage ``id`` by one rename; whether it became it.
 
         ``format``, ``id``, ``files`` (checksums) and ``record_sha256`` are filled in. When the stage is there
         already, as when another process was faster, that one is kept and ``staged`` is dropped.
@@ -254,10 +254,11 @@ class Store:
             document = {"format": FORMAT, "id": id, **record, "files": files}
             self._write(staged / RECORD, sealed(document, "record_sha256"))
             if install(staged, folder):
-                return
+                return True
             if not self.exists(id):
                 raise ValueError(f"{folder} is in the way: it has no {RECORD}; move it out of the store")
         self._discard(staged)
+        return False
 
     def add_score(self, id: str, name: str, document: Mapping[str, Any]) -> None:
         """Write a score beside its stage, once; the same again does nothing.

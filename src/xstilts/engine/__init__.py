@@ -12,6 +12,8 @@ from typing import Any
 from xstilts.hub import find_encoder
 from xstilts.stage import Encoder, Evaluate, Stage, Train
 
+from .phases import Phases, forget_peak_rss, peak_rss_bytes
+
 
 class Interrupted(Exception):
     """The stage stopped on request, with a checkpoint written: doing it again goes on where it was."""
@@ -27,6 +29,8 @@ class Context:
         stop: asked between steps; ``True`` makes the stage write a checkpoint and raise `Interrupted`.
         report: called with progress: ``step``, ``steps``, ``loss``, ``tokens_per_second`` ...
         checkpoint_seconds: least time between two checkpoints of a training; 0 writes one every step.
+        recompute_activations: whether the backward pass computes each layer's activations again, to save memory.
+        phases: the clock of the stage's phases.
     """
 
     inputs: Mapping[str, Path]
@@ -37,19 +41,25 @@ class Context:
     stop: Callable[[], bool] = field(default=lambda: False)
     report: Callable[[dict[str, Any]], None] = field(default=lambda progress: None)
     checkpoint_seconds: float = 120.0
+    recompute_activations: bool = False
+    phases: Phases = field(default_factory=Phases)
 
 
 def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
-    """Do one stage: write its files into ``out`` and return ``result`` and ``environment`` for its record.
+    """Do one stage: write its files into ``out`` and return ``result``, ``environment`` and ``cost`` for its record.
+
+    ``cost`` has the seconds of each phase and the peak of the process's memory while the stage was done.
 
     Raises:
         Interrupted: when ``context.stop()`` became true; a checkpoint is in ``context.work``.
         ValueError: for input that does not fit the stage.
         FloatingPointError: when the loss stopped being a finite number.
     """
+    context.phases("imports")
     import torch
 
     assert isinstance(stage, (Train, Evaluate))
+    forget_peak_rss()
     num_threads = torch.get_num_threads()
     torch.set_num_threads(stage.num_threads)
     torch.set_flush_denormal(True)  # moments that fade to denormals would slow every step on a CPU
@@ -63,9 +73,11 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
 
             result = evaluate(stage, out, context)
     finally:
+        context.phases.end()
         torch.set_flush_denormal(False)
         torch.set_num_threads(num_threads)
-    return {"result": result, "environment": environment(stage, context.device)}
+    cost = {"phases": context.phases.seconds, "peak_rss_bytes": peak_rss_bytes()}
+    return {"result": result, "environment": environment(stage, context.device), "cost": cost}
 
 
 def check_devices(names: Iterable[str]) -> None:

@@ -93,6 +93,13 @@ def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def sizes(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, int]:
+    """The bytes of AdamW's moments, and of all tensors that `save` writes: these and the weights."""
+    moments = sum(values[name].nbytes for values in optimiser.state.values() for name in MOMENTS)
+    weights = sum(value.nbytes for value in model.state_dict().values())
+    return {"optimiser_bytes": moments, "checkpoint_bytes": moments + weights}
+
+
 def _sync(folder: Path) -> None:
     for file in folder.iterdir():
         with file.open("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import tempfile
@@ -21,6 +22,7 @@ from xstilts.tasks.synonyms import Synonyms, copied
 from .kinds import KINDS
 
 _CHUNK_EXAMPLES = 8192
+_MAX_OPEN = 32  # files of a process, of up to 40 bytes an example in memory beside the mapped tokens
 _FORMAT = 1
 _TYPES = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())}
 SEQUENCE_COLUMNS = ("ids", "lengths")
@@ -69,7 +71,11 @@ class Tokenised:
 
     def ids_in_use(self) -> np.ndarray:
         """The token ids that occur, ascending."""
-        return np.unique(np.concatenate([np.unique(values) for values in self._values["ids"]]))
+        size = 1 + max((int(values.max(initial=-1)) for values in self._values["ids"]), default=-1)
+        used = np.zeros(size, dtype=bool)
+        for values in self._values["ids"]:
+            used[values] = True
+        return np.flatnonzero(used)
 
     def __len__(self) -> int:
         return len(self.num_tokens)
@@ -144,4 +150,11 @@ def tokenised(
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+    status = path.stat()
+    return copy.copy(_opened(path, status.st_ino, status.st_mtime_ns))  # whoever has it may number its ids anew
+
+
+@functools.lru_cache(_MAX_OPEN)
+def _opened(path: Path, *written: int) -> Tokenised:
+    """The columns of a file, which stay open between the stages of a process."""
     return Tokenised(pa.ipc.open_file(pa.memory_map(str(path))).read_all())

@@ -13,18 +13,10 @@ from safetensors import SafetensorError
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from .attention import PACKED, Packing, packed
-from .folders import quiet, read_config, without_pooler
+from .folders import TOKENIZER_FILES, quiet, read_config, without_pooler
 
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
-_TOKENIZER_FILES = (
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-)
 
 
 def load(folder: Path, *, attention_dropout: float | None, hidden_dropout: float | None) -> Encoder:
@@ -255,9 +247,9 @@ def save(encoder: Encoder, tokenizer: Path | PreTrainedTokenizerFast, folder: Pa
     finally:
         config.update(current)
     if isinstance(tokenizer, Path):
-        files = sorted({file for pattern in _TOKENIZER_FILES for file in tokenizer.glob(pattern)})
+        files = sorted({file for pattern in TOKENIZER_FILES for file in tokenizer.glob(pattern)})
         if not files:
-            raise ValueError(f"{tokenizer}: no tokenizer files ({', '.join(_TOKENIZER_FILES)})")
+            raise ValueError(f"{tokenizer}: no tokenizer files ({', '.join(TOKENIZER_FILES)})")
         for file in files:
             shutil.copyfile(file, folder / file.name)
     else:

@@ -27,7 +27,8 @@ from .packing import Batch, collate, length_sorted_batches
 TOKENS_PER_BATCH = 4096
 CUDA_TOKENS_PER_BATCH = 16384
 
-_loaded: dict[tuple[str, str], Model] = {}
+_Key = tuple[str, str, tuple[tuple[int, ...], ...]]
+_loaded: dict[_Key, Model] = {}
 
 
 def forget_model() -> None:
@@ -35,9 +36,23 @@ def forget_model() -> None:
     _loaded.clear()
 
 
+def keep_model(model: Model, id: str, weights: Path, device: str) -> None:
+    """Keep a training's model, just saved to ``weights``: whoever measures those very files need not load them."""
+    forget_model()
+    model.zero_grad(set_to_none=True)
+    _loaded[_key(id, weights, device)] = model.to(device).eval()
+
+
+def _key(id: str, weights: Path | None, device: str) -> _Key:
+    """What a model in memory is found by: its id, device and the files of its weights, wherever they were moved to."""
+    files = sorted(weights.rglob("*.safetensors")) if weights else ()
+    found = (file.stat() for file in files)
+    return id, device, tuple((of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns) for of in found)
+
+
 def model_of(model: Encoder | Any, context: Context) -> Model:
     """Load a model, or find the one that this process used last: stages that share a model share its load."""
-    key = (model.id, context.device)
+    key = _key(model.id, None if isinstance(model, Encoder) else context.inputs[model.id], context.device)
     if key not in _loaded:
         forget_model()
         if isinstance(model, Encoder):
@@ -116,8 +131,11 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
     Raises:
         ValueError: when the model has no head for the task.
     """
+    phase = context.phases
+    phase("load")
     model = model_of(stage.model, context)
     task = find(stage.task)
+    phase("data")
     data = tokenised(
         stage.data,
         model.tokenizer,
@@ -128,6 +146,7 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
         cache_dir=context.cache_dir,
     )
     head = model.head(stage.head) if stage.head else None
+    phase("forward")
     if task.is_retrieval:
         table = _by_vectors(stage, model, head, data, context)
     elif head is None:
@@ -143,10 +162,12 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
             device=torch.device(context.device),
             context=context,
         )
+        phase("writing")
         for values in columns.values():
             refuse_overflow(values, "the predictions")
         examples = read_examples(task, stage.split, stage.language, context.data_dir)
         table = KINDS[task.kind.name].table(task.kind, columns, examples)
+    phase("writing")
     pq.write_table(table, out / "predictions.parquet", compression="zstd")
     return {
         "tokenizer_fingerprint": model.fingerprint,
@@ -169,8 +190,10 @@ def _by_vectors(stage: Evaluate, model: Model, head: Any, data: Tokenised, conte
     tables = []
     cells = retrieval.cells(views, model.encoder.num_layers)
     for group in retrieval.passes(cells, num_texts, model.encoder.hidden_size, device):
+        context.phases("forward")
         with _inference(device, stage.precision):
             vectors = retrieval.Vectors(model, head, group, _batches(data, None, device, context), num_texts, device)
+        context.phases("neighbours")
         if task.kind.name == "embed":
             tables.append(retrieval.bitext(vectors, len(data), views.num_neighbours))
         elif task.kind.name == "mine":

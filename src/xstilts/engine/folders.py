@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import signature
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tokenizers import (
@@ -35,7 +36,17 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from xstilts.hub import check_tokenizer
-from xstilts.spec import digest
+from xstilts.spec import digest, file_sha256
+
+TOKENIZER_FILES = (
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+_MAX_TOKENIZERS = 2  # kept in memory: that of an encoder, and of what was trained from it, whose config is written anew
 
 # More than 12 scripts, digits, emoji, characters that NFKC changes, decomposed accents, spaces at both ends,
 # zero-width characters, texts of special tokens.
@@ -99,6 +110,38 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(f"{folder}: {type(tokenizer).__name__} is no fast tokenizer; expected a tokenizer.json")
     return tokenizer
+
+
+class ReadTokenizer(NamedTuple):
+    """A tokenizer with what was taken of it before a call changed its truncation.
+
+    Attributes:
+        key: of the whole tokenizer; cached tokens are found by it.
+        fingerprint: see `tokenizer_fingerprint`.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    key: str
+    fingerprint: str
+
+
+_tokenizers: dict[str, ReadTokenizer] = {}
+
+
+def read_tokenizer(folder: Path) -> ReadTokenizer:
+    """`load_tokenizer`, or the tokenizer that this process has built from files of the same content.
+
+    Building one of XLM-R's vocabulary takes a second, hashing its files a hundredth of one.
+    """
+    files = sorted({file for pattern in (*TOKENIZER_FILES, "config.json") for file in folder.glob(pattern)})
+    content = digest(json.dumps([[file.name, file_sha256(file)] for file in files]))
+    if content not in _tokenizers:
+        tokenizer = load_tokenizer(folder)
+        read = ReadTokenizer(tokenizer, digest(tokenizer.backend_tokenizer.to_str()), tokenizer_fingerprint(tokenizer))
+        while len(_tokenizers) >= _MAX_TOKENIZERS:
+            del _tokenizers[next(iter(_tokenizers))]
+        _tokenizers[content] = read
+    return _tokenizers[content]
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from xstilts.recipe import STILTS, Lora, Recipe
-from xstilts.spec import digest, stream_seed
+from xstilts.spec import stream_seed
 from xstilts.tasks import find
 
 from . import aggregation, folders
@@ -28,10 +28,7 @@ class Model(nn.Module):
     def __init__(self, folder: Path, recipe: Recipe = STILTS) -> None:
         super().__init__()
         self.folder = folder
-        self.tokenizer = folders.load_tokenizer(folder)
-        # The whole tokenizer, before a call changes its truncation: cached tokens are found by it.
-        self.tokenizer_key = digest(self.tokenizer.backend_tokenizer.to_str())
-        self.fingerprint = folders.tokenizer_fingerprint(self.tokenizer)
+        self.tokenizer, self.tokenizer_key, self.fingerprint = folders.read_tokenizer(folder)
         self.encoder = encoders.load(
             folder, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout
         )

@@ -50,5 +50,8 @@ class RowsInUse:
         small = self._model.get_input_embeddings()
         assert isinstance(small, nn.Embedding)
         table = self._whole.weight.data
-        table.mul_(decay)[self._used] = small.weight.data.cpu()
+        if decay != 1:
+            table = table.mul(decay)  # anew: to write into a mapped file's pages takes several times as long
+        table[self._used] = small.weight.data.cpu()
+        self._whole.weight.data = table
         self._model.set_input_embeddings(self._whole)

@@ -23,7 +23,7 @@ from xstilts.tasks.task import Task
 
 from . import Context, Interrupted, checkpoint, numeric_path, start_folder
 from .data import Tokenised, tokenised
-from .evaluate import forget_model, predict
+from .evaluate import forget_model, keep_model, predict
 from .kinds import KINDS
 from .lists import refuse_overflow
 from .model import Model
@@ -52,15 +52,20 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     Writes ``weights/encoder`` (an ordinary Hugging Face folder), ``weights/heads.safetensors``, ``log.jsonl`` and, of a
     recipe with ``lora``, ``weights/adapter``.
     """
-    recipe, device = stage.recipe, torch.device(context.device)
+    recipe, device, phase = stage.recipe, torch.device(context.device), context.phases
+    phase("load")
     forget_model()
     model = Model(start_folder(stage.start, context), recipe)
     if recipe.lora is not None:
         model.adapt(recipe.lora, stage.seed)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
+    phase("data")
     members = _members(stage, model, context)
     in_use = _rows_in_use(model, members)
+    phase("load")
     model.to(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     plan = schedule(
         stage.mixture,
         stage.budget,
@@ -84,12 +89,15 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         nonlocal saved_step
         if course.step == saved_step:  # what is there is the same
             return
-        course.losses = losses[: course.step].tolist()
+        course.losses = losses[: course.step].tolist()  # waits for the device
+        phase("checkpoint")
         _refuse_nan(course.losses, plan)
         checkpoint.save(context.work, model, optimiser, course)
         saved_step = course.step
 
+    phase("batches")
     for step, (batch, shape) in _ahead(steps.batch, first_step, plan.num_steps):
+        phase("steps")
         if context.stop():
             save()
             raise Interrupted(f"stopped at step {course.step} of {plan.num_steps}")
@@ -97,7 +105,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         course.num_tokens.append(steps.num_tokens(step, batch.rows))
         course.step += 1
         if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
-            _refuse_nan(losses[: course.step].tolist(), plan)
+            _refuse_nan(losses[: course.step].tolist(), plan)  # waits for the device
+            phase("dev")
             _evaluate(members, model, course, recipe, device, context.work)
             if recipe.checkpoint == "best":
                 save()
@@ -118,17 +127,20 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
                     "tokens_per_second": speed,
                 }
             )
+        phase("batches")
 
     seconds = time.monotonic() - started
+    phase("save")
     course.losses = losses.tolist()  # finite: the last step was evaluated
     if recipe.checkpoint == "best":
         checkpoint.load_best(context.work, model, course)
-    result = _result(plan, members, course, recipe)
+    result = _result(plan, members, course, recipe) | checkpoint.sizes(model, optimiser)
     if in_use:
         share = layer_share(recipe.layer_decay, 0, model.encoder.num_layers)
         in_use.restore(decay_factor(recipe, result["checkpoint_step"], plan.num_steps, share))
     model.save(out / "weights")
     _write_log(out / "log.jsonl", plan, course, recipe)
+    keep_model(model, stage.id, out / "weights", context.device)
     return result | {
         "step_path": steps.path,
         "step_parts": steps.num_parts,
