@@ -17,7 +17,7 @@ from xstilts.metrics.retrieval import (
     mean_average_precision,
     mean_reciprocal_rank,
 )
-from xstilts.metrics.vectors import centre, remove_language_identity
+from xstilts.metrics.vectors import centre, remove_language_identity, whiten
 
 seeds = st.integers(0, 100_000)
 
@@ -356,6 +356,59 @@ def test_removing_language_identity_brings_translations_together() -> None:
     assert together.mono == pytest.approx(1.0)
 
 
+def shrunk_by_hand(vectors: np.ndarray) -> np.ndarray:
+    """The covariance of Ledoit and Wolf 2004, section 3.3, term by term."""
+    size, dimensions = vectors.shape
+    rows = vectors - sum(vectors) / size
+    sample = sum(np.outer(row, row) for row in rows) / size
+    level = sum(sample[i, i] for i in range(dimensions)) / dimensions
+    target = level * np.eye(dimensions)
+
+    def squared(matrix: np.ndarray) -> float:
+        return float((matrix**2).sum()) / dimensions
+
+    distance = squared(sample - target)
+    error = min(sum(squared(np.outer(row, row) - sample) for row in rows) / size**2, distance)
+    return error / distance * target + (1 - error / distance) * sample
+
+
+@pytest.mark.parametrize(("size", "dimensions"), [(400, 5), (40, 12), (7, 12), (3, 2)])
+def test_whitening_is_the_inverse_root_of_the_shrunk_covariance(size: int, dimensions: int) -> None:
+    rng = np.random.default_rng(size)
+    vectors = rng.normal(size=(size, dimensions)) @ rng.normal(size=(dimensions, dimensions)) + 5
+    found = whiten(vectors)
+    root = np.linalg.solve(shrunk_by_hand(vectors), np.eye(dimensions))  # inverse, whose root is to be found
+    matrix = np.linalg.lstsq(vectors - vectors.mean(0), found, rcond=None)[0] if size > dimensions else None
+    if matrix is not None:
+        np.testing.assert_allclose(matrix @ matrix, root, rtol=1e-7, atol=1e-9 * abs(root).max())
+        np.testing.assert_allclose(matrix, matrix.T, atol=1e-8 * abs(matrix).max())
+    gram = (vectors - vectors.mean(0)) @ root @ (vectors - vectors.mean(0)).T
+    np.testing.assert_allclose(found @ found.T, gram, rtol=1e-7, atol=1e-9 * abs(gram).max())
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-9)
+    single = whiten(vectors.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, found, atol=1e-3)
+
+
+def test_whitening_many_vectors_leaves_no_correlation_and_keeps_the_axes() -> None:
+    rng = np.random.default_rng(0)
+    plain = rng.normal(size=(20_000, 4))
+    stretched = plain * [1, 3, 0.5, 2] + [7, 0, -2, 1]
+    found = whiten(stretched)
+    np.testing.assert_allclose(found.T @ found / len(found), np.eye(4), atol=0.01)
+    np.testing.assert_allclose(found, plain, atol=0.1)  # a turned basis would be another language's
+
+
+@pytest.mark.parametrize("vectors", [[[1.0, 2.0]], [[1.0, 2.0]] * 3, np.zeros((4, 3))])
+def test_whitening_of_vectors_without_variance_leaves_nothing(vectors: object) -> None:
+    assert not whiten(vectors).any()  # type: ignore[arg-type]
+
+
+def test_whitening_two_vectors_is_finite() -> None:
+    found = whiten([[0.0, 0.0, 1.0], [0.0, 3.0, 1.0]])
+    np.testing.assert_allclose(found, [[0, -1, 0], [0, 1, 0]], atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("vectors", "reference", "count", "message"),
     [
@@ -373,3 +426,5 @@ def test_transforms_refuse_what_does_not_fit(vectors: object, reference: object,
     if "components" not in message and message != "the shapes":
         with pytest.raises(ValueError, match=f"centre.*{message}"):
             centre(vectors)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"whiten.*{message}"):
+            whiten(vectors)  # type: ignore[arg-type]

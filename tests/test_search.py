@@ -21,7 +21,7 @@ from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
 from xstilts.engine.retrieval import Cell, Vectors, _rows, cells, passes
 from xstilts.metrics.retrieval import Neighbours
-from xstilts.metrics.vectors import centre, remove_language_identity
+from xstilts.metrics.vectors import centre, remove_language_identity, whiten
 from xstilts.recipe import DUAL_POOLINGS, Recipe
 from xstilts.scoring import score
 from xstilts.stage import Views
@@ -140,10 +140,20 @@ def test_cells_are_layers_under_poolings_and_the_pooler_is_of_the_last() -> None
         cells(Views(layers=(4,)), 3)
 
 
+@pytest.mark.parametrize(
+    "wrong", ["mean/lir-1", "mean/lir-0", "mean/lir-02", "mean/centred-2", "mean/whitend", "mean/"]
+)
+def test_a_transform_is_refused_by_its_name(wrong: str) -> None:
+    name = wrong.partition("/")[2]
+    with pytest.raises(ValueError, match=f"unknown transform of a pooling '{name}': expected one of centred, lir, whi"):
+        Views(poolings=(wrong,))
+
+
 def test_vectors_are_of_the_texts_in_their_order_and_a_transform_is_of_each_language(folders: dict[str, Path]) -> None:
     model = shaken(folders["characters"])
     data = encoded(Embed(), PAIRS, model.tokenizer, 60)
-    views = Views(poolings=("mean", "mean/centred", "mean/lir", "cls"), layers=(1, 2))
+    transforms = ("mean/centred", "mean/lir", "mean/lir-3", "mean/whitened")
+    views = Views(poolings=("mean", *transforms, "cls"), layers=(1, 2))
     batches = [(np.array(rows), collate(data, rows, CPU)) for rows in ([3, 0], [2], [1])]
     with torch.no_grad():
         found = Vectors(model, None, cells(views, 2), batches, 8, CPU)
@@ -159,6 +169,8 @@ def test_vectors_are_of_the_texts_in_their_order_and_a_transform_is_of_each_lang
             expected = {
                 "mean/centred": lambda of=texts: centre(of),
                 "mean/lir": lambda of=texts: remove_language_identity(of, of),
+                "mean/lir-3": lambda of=texts: remove_language_identity(of, of, num_components=3),
+                "mean/whitened": lambda of=texts: whiten(of),
             }.get(cell.pooling, lambda of=texts: of)()
             np.testing.assert_allclose(own.numpy(), expected, atol=1e-5)
             assert len(group) == len(own)

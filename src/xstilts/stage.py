@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -11,7 +12,7 @@ from .recipe import DUAL_POOLINGS, POOLINGS, PRECISIONS, STILTS, Recipe
 from .spec import Node, Value, declared, one_of, positive
 from .tasks import Embed, find
 
-TRANSFORMS = ("centred", "lir")
+TRANSFORMS = ("centred", "lir", "whitened")
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
 UNITS = ("examples", "epochs", "steps")
 T5_CAP = 2**17
@@ -143,8 +144,9 @@ class Budget(Value):
 class Views(Value):
     """What a retrieval measurement keeps of one forward: layers under each pooling.
 
-    A pooling may be followed by ``/centred`` (each language less its own mean) or ``/lir`` (less the first principal
-    direction of its own vectors); ``pooler`` is the vector of a dual encoder's own head, of the last layer alone.
+    A pooling may be followed by ``/centred`` (each language less its own mean), ``/lir`` (less the first principal
+    direction of its own vectors, ``/lir-4`` less the first four) or ``/whitened`` (centred, and its own covariance made
+    the identity); ``pooler`` is the vector of a dual encoder's own head, of the last layer alone.
     ``prefix`` is put before every sentence (the E5 family was trained with ``"query: "``). ``layers`` are indices of
     hidden states, 0 for the embeddings and below 0 from the last one back; all when empty.
     """
@@ -158,11 +160,19 @@ class Views(Value):
     def check(self) -> None:
         """Raise ``ValueError`` for an unknown pooling or no neighbours."""
         for pooling in self.poolings:
-            name, _, transform = pooling.partition("/")
-            one_of("pooling", name, DUAL_POOLINGS)
+            one_of("pooling", pooling.partition("/")[0], DUAL_POOLINGS)
             if "/" in pooling:
-                one_of("transform of a pooling", transform, TRANSFORMS)
+                one_of("transform of a pooling", transform_of(pooling)[0], TRANSFORMS)
         positive(self, "num_neighbours")
+
+
+def transform_of(pooling: str) -> tuple[str, int]:
+    """The transform of a pooling and how many directions it takes off: ``mean/lir-4`` -> ``("lir", 4)``.
+
+    The name is empty for a pooling without one, and all that follows the stroke where that is in no such form.
+    """
+    found = re.fullmatch(r"lir-([2-9]|[1-9]\d+)", pooling.partition("/")[2])
+    return ("lir", int(found[1])) if found else (pooling.partition("/")[2], 1)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from xstilts.metrics.vectors import centre, remove_language_identity
-from xstilts.stage import Views
+from xstilts.metrics.vectors import centre, remove_language_identity, whiten
+from xstilts.stage import Views, transform_of
 from xstilts.tasks.task import Entry
 
 from .kinds import embed
@@ -23,9 +23,10 @@ from .packing import Batch
 
 DIRECTIONS = ("xx->en", "en->xx")
 POOL = "query->pool"
-_TRANSFORMS: dict[str, Callable[[Any], Any]] = {
-    "centred": centre,
-    "lir": lambda own: remove_language_identity(own, own),
+_TRANSFORMS: dict[str, Callable[[Any, int], Any]] = {
+    "centred": lambda own, _: centre(own),
+    "lir": lambda own, count: remove_language_identity(own, own, num_components=count),
+    "whitened": lambda own, _: whiten(own),
 }
 
 Batches = Iterable[tuple[np.ndarray, Batch]]
@@ -129,12 +130,12 @@ class Vectors:
         Those of a plain cell at positions of equal distance are not copied.
         """
         column = self._all[:, self._plain.index(cell.plain)]  # [N, H]
-        _, _, name = cell.pooling.partition("/")
+        name, count = transform_of(cell.pooling)
         if name:
             column = column.clone()
             for language in languages:
                 at = torch.from_numpy(language).to(column.device)
-                column[at] = torch.from_numpy(_TRANSFORMS[name](column[at].cpu().numpy())).to(column)
+                column[at] = torch.from_numpy(_TRANSFORMS[name](column[at].cpu().numpy(), count)).to(column)
         return [_rows(column, group) for group in groups]
 
 

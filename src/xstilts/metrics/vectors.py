@@ -56,6 +56,40 @@ def remove_language_identity(
     return (exact - (exact @ basis) @ basis.T).astype(np.result_type(given.dtype, np.float32))
 
 
+def whiten(vectors: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Make a language's vectors uncorrelated and of unit variance: less their mean, times covariance^(-1/2).
+
+    Whitening of sentence vectors: Su et al. 2021 (arXiv 2103.15316), Huang et al. 2021 (WhiteningBERT, arXiv
+    2104.01767). They whiten all sentences together and may turn the axes; here each language has its own mean and
+    covariance, so that the root is the symmetric one (ZCA), which leaves the axes of two languages the same.
+
+    A covariance of fewer sentences than dimensions has no inverse, so it is shrunk towards a multiple of the identity
+    as Ledoit and Wolf 2004 say (J. Multivariate Analysis 88, section 3.3), by what the vectors themselves tell of its
+    error. A direction that still has no variance is left out.
+
+    Args:
+        vectors: [N, D] the vectors of one language.
+
+    Raises:
+        ValueError: for another shape, no vectors, or one that is not finite.
+    """
+    import numpy as np
+
+    given, exact = _matrix("whiten", vectors)
+    exact = exact - exact.mean(axis=0)
+    num_vectors, dimensions = exact.shape
+    covariance = exact.T @ exact / num_vectors
+    level = np.trace(covariance) / dimensions  # the variance of a direction, on average
+    apart = np.square(covariance).sum() - dimensions * level**2  # squared distance from level * identity
+    error = (np.square(np.square(exact).sum(axis=1)).mean() - np.square(covariance).sum()) / num_vectors
+    share = 1.0 if apart <= error else max(error, 0.0) / apart
+    values, axes = np.linalg.eigh(covariance)
+    values = (1 - share) * values.clip(min=0) + share * level
+    seen = values > values.max() * dimensions * np.finfo(np.float64).eps
+    values = np.divide(1.0, np.sqrt(values), out=np.zeros_like(values), where=seen)
+    return ((exact @ axes * values) @ axes.T).astype(np.result_type(given.dtype, np.float32))
+
+
 def _matrix(what: str, vectors: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
     import numpy as np
 
