@@ -170,7 +170,7 @@ class Fed(nn.Module):
 def canonical_row(task: Task, i: int) -> Row:
     """A row with every canonical column there is; its texts end in ``i``."""
     texts = ["premise", "hypothesis", "sentence1", "sentence2", "first", "second", "text", "id", "context"]
-    texts += ["prompt", "ctx", "sent1", "sent2"]
+    texts += ["prompt", "ctx", "sent1", "sent2", "anchor", "positive", "negative"]
     texts += [f"{name}{j}" for name in ("answer", "ending", "choice") for j in range(5)]
     labels = getattr(task.kind, "labels", ("",))
     values: dict[str, Any] = {name: f"{name} {i}" for name in texts}

@@ -48,10 +48,10 @@ def three(task: Task) -> list[Any]:
     return found
 
 
-def searched(task: Task, vectors: retrieval.Vectors, given: list[Any]) -> pa.Table:
+def searched(task: Task, vectors: retrieval.Vectors, given: list[Any], each: int = 2) -> pa.Table:
     """A retrieval measurement of vectors of the examples; mining takes the same rows for dev and test."""
     if task.kind.name == "embed":
-        return retrieval.bitext(vectors, len(given), 20)
+        return retrieval.bitext(vectors, len(given), 20, each)
     if task.kind.name == "mine":
         return retrieval.mining(vectors, [("dev", given), ("test", given)], 20)
     return retrieval.search(vectors, [*given, *(Entry(f"t{i}", f"i{i}", False, "de") for i in range(20))], 20)
@@ -72,7 +72,7 @@ def test_three_rows_go_through_the_kind_and_the_metric(name: str, model: Model) 
         assert all(parameter.grad is not None for parameter in head.parameters())
         model.zero_grad()
     if task.is_retrieval:
-        sides = 2 if task.kind.name == "embed" else 1
+        sides = int(data.num_sequences.max())
         rows = np.arange(len(data))
         again = [(rows + offset, batch) for offset in ((0, len(data)) if task.kind.name == "mine" else (0,))]
         more = 20 if task.kind.name == "search" else 0
@@ -80,7 +80,7 @@ def test_three_rows_go_through_the_kind_and_the_metric(name: str, model: Model) 
             wanted = retrieval.cells(Views(), model.encoder.num_layers)
             vectors = retrieval.Vectors(model, None, wanted, again, len(data) * sides * len(again) + more, CPU)
         vectors._all[len(data) * sides * len(again) :] = torch.rand(more, *vectors._all.shape[1:])
-        table = searched(task, vectors, given)
+        table = searched(task, vectors, given, sides)
     else:
         columns = predict(model, head, task.kind.name, data, rows=None, precision="float32", device=CPU)
         table = kind.table(task.kind, columns, given)

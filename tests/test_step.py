@@ -23,7 +23,15 @@ from xstilts.engine.step import _mapped, _tensors, decay_factor, graph_problem, 
 from xstilts.recipe import STILTS, Recipe
 from xstilts.stage import Budget, Encoder, Mixture, Train
 
-NAMES = ("mini-nli", "mini-tags", "mini-qa", "mini-unanswerable", "mini-choice", "mini-lareqa-train")
+NAMES = (
+    "mini-nli",
+    "mini-tags",
+    "mini-qa",
+    "mini-unanswerable",
+    "mini-choice",
+    "mini-lareqa-train",
+    "mini-nli-triples",
+)
 
 
 @pytest.fixture(scope="module")

@@ -182,10 +182,10 @@ def _by_vectors(stage: Evaluate, model: Model, head: Any, data: Tokenised, conte
     assert views is not None, "study gives every retrieval measurement its views"
     if head is None and any(pooling.startswith("pooler") for pooling in views.poolings):
         raise ValueError(f"the model of {stage.id} is no dual encoder: it has no pooler for {stage.task}")
-    sides = 2 if task.kind.name == "embed" else 1
-    num_texts = len(data) * sides
+    each = int(data.num_sequences.max())
+    num_texts = len(data) * each
     parts: list[tuple[str, list[Any]]] = [
-        (d.split, read_examples(task, d.split, d.language, context.data_dir)) for d in stage.data if sides == 1
+        (d.split, read_examples(task, d.split, d.language, context.data_dir)) for d in stage.data if each == 1
     ]
     tables = []
     cells = retrieval.cells(views, model.encoder.num_layers)
@@ -195,7 +195,7 @@ def _by_vectors(stage: Evaluate, model: Model, head: Any, data: Tokenised, conte
             vectors = retrieval.Vectors(model, head, group, _batches(data, None, device, context), num_texts, device)
         context.phases("neighbours")
         if task.kind.name == "embed":
-            tables.append(retrieval.bitext(vectors, len(data), views.num_neighbours))
+            tables.append(retrieval.bitext(vectors, len(data), views.num_neighbours, each))
         elif task.kind.name == "mine":
             tables.append(retrieval.mining(vectors, parts, views.num_neighbours))
         else:

@@ -147,10 +147,13 @@ def _rows(column: Tensor, positions: np.ndarray) -> Tensor:
     return column[torch.from_numpy(positions).to(column.device)]
 
 
-def bitext(vectors: Vectors, num_examples: int, num_neighbours: int) -> pa.Table:
-    """Both directions of an aligned bitext: a row for each cell, direction and query, best neighbour first."""
+def bitext(vectors: Vectors, num_examples: int, num_neighbours: int, each: int = 2) -> pa.Table:
+    """Both directions of an aligned bitext: a row for each cell, direction and query, best neighbour first.
+
+    ``each`` is how many texts an example has, of which the first two are its sides.
+    """
     gold = np.arange(num_examples, dtype=np.int32)
-    sides = [2 * np.arange(num_examples) + side for side in (0, 1)]
+    sides = [each * np.arange(num_examples) + side for side in (0, 1)]
     tables = []
     for cell in vectors.cells:
         foreign, english = vectors.of(cell, sides, sides)

@@ -95,8 +95,8 @@ def _around(pieces: list[str], places: np.ndarray, first: int, last: int) -> lis
 
 
 def _names(kind: Kind, example: Example, count: int) -> list[str]:
-    if isinstance(example, Bitext) and count == 2:
-        return ["first", "second"]
+    if isinstance(example, Bitext) and count in (2, 3):
+        return ["first", "second", "negative"][:count]
     if isinstance(example, Entry):
         name = "query" if example.is_query else "candidate"
     else:

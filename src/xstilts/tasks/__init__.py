@@ -8,6 +8,7 @@ from xstilts.spec import one_of
 
 from .benchmarks import BENCHMARKS, PROFILE_OF, PROFILES, Profile, Protocol, average, layer_for, metrics_of, profile
 from .choice import CHOICE_TASKS
+from .contrastive import CONTRASTIVE_TASKS
 from .languages import LANGUAGES, Language, langs, language
 from .made import MADE_TASKS
 from .pairs import PAIR_TASKS
@@ -99,6 +100,7 @@ ALL: tuple[Task, ...] = (
     *CHOICE_TASKS,
     *TAGGING_TASKS,
     *RETRIEVAL_TASKS,
+    *CONTRASTIVE_TASKS,
     *TEXT_TASKS,
     *MADE_TASKS,
 )

@@ -65,7 +65,7 @@ def content(
 
     It counts the bytes (release files: SHA-256 of the unpacked bytes, so a plain and a gzip file are one;
     hub: repository, commit and files; miniature: its fingerprint) and how they are read: reader, columns,
-    slice, labels, kind and the task's version. Names and folders do not count.
+    slice, labels, what they go through, kind and the task's version. Names and folders do not count.
 
     Args:
         task: the task.
@@ -85,11 +85,13 @@ def content(
         return spec.digest(spec.canonical_json(declaration))
     found = _find(task, split, language, data_dir)
     source = found.source
+    if source.through:
+        declaration["through"] = source.through.__name__
     if isinstance(source, Miniature):
         from xstilts import miniature
 
         made = [source.name, split, language, task.count(split, language), source.seed]
-        declaration["miniature"] = [*made, miniature.fingerprint()]
+        declaration["miniature"] = [*made, miniature.fingerprint(), *([source.each] if source.through else [])]
         return spec.digest(spec.canonical_json(declaration))
     declaration |= {"labels": source.labels, "rows": rows_of(source, split)}
     if isinstance(source, Hub) and found.folder:
@@ -115,7 +117,8 @@ def examples(task: Task, split: str, language: str, data_dir: Path | None = None
         place = "its members " + ", ".join(task.members)
     else:
         found = _find(task, split, language, data_dir)
-        read = [_example(task, row) for row in _rows(found, split, language, expected)]
+        rows = _rows(found, split, language, expected)
+        read = [_example(task, row) for row in (found.source.through(rows) if found.source.through else rows)]
         place = ", ".join(map(str, found.paths)) or f"miniature {task.name!r}"
     if not read or (expected is not None and len(read) != expected):
         raise ValueError(
@@ -247,7 +250,7 @@ def _rows(found: _Found, split: str, language: str, size: int | None) -> Iterato
         from xstilts import miniature
 
         assert size is not None, "a miniature task declares its number of rows"
-        made = miniature.rows(source.name, split, language, size, source.seed)
+        made = miniature.rows(source.name, split, language, size * source.each, source.seed)
         place = f"miniature {source.name}/{split}/{language}"
         yield from (Row(values, place, number) for number, values in enumerate(made, 1))
         return

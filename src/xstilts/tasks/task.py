@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeAlias, get_args
 
@@ -40,12 +40,13 @@ class Bitext:
     """A sentence in the task's language (``first``) and its English translation (``second``).
 
     To train a dual encoder: a query and the candidate that belongs to it; ``context`` is text that the second is
-    encoded together with, as its pair.
+    encoded together with, as its pair, and ``negative`` a candidate that does not belong to it, though it is near.
     """
 
     first: str
     second: str
     context: str = ""
+    negative: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,9 @@ class Splits:
         return str(getattr(self, split))
 
 
+Through: TypeAlias = Callable[[Iterable[Row]], Iterator[Row]]
+
+
 @dataclass(frozen=True)
 class Hub:
     """A data set on the Hugging Face hub, read as Parquet from the local cache, never downloaded here.
@@ -198,6 +202,7 @@ class Hub:
         labels: label of each index in column ``label``; empty when the column holds the label itself.
         unlabelled: index that marks a row without a gold label; such rows are left out.
         rows: ``(start, stop)`` of the file's rows, counted from 0, ``None`` for all.
+        through: makes other rows of all of a split's rows, such as one of several that belong together.
     """
 
     repo: str
@@ -207,6 +212,7 @@ class Hub:
     labels: tuple[str, ...] = ()
     unlabelled: int | None = None
     rows: tuple[int, int] | None = None
+    through: Through | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +228,7 @@ class Files:
         rows: ``(start, stop)`` of the file's rows, counted from 0, ``None`` for all; or these by split, of files that
             hold several.
         codes: language code to the one the release uses, where they differ.
+        through: as in `Hub`.
     """
 
     path: str | tuple[str, ...]
@@ -230,6 +237,7 @@ class Files:
     labels: tuple[str, ...] = ()
     rows: tuple[int, int] | Mapping[str, tuple[int, int]] | None = field(default=None, hash=False)
     codes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    through: Through | None = None
 
     def paths(self, own_split: str, language: str) -> tuple[str, ...]:
         """The relative paths of one split in one language, without ``.gz``."""
@@ -249,10 +257,14 @@ class Miniature:
     Attributes:
         name: a set of the miniature.
         seed: another seed gives other rows.
+        through: as in `Hub`; every row that it makes is made of ``each`` rows of the set.
+        each: see ``through``.
     """
 
     name: str
     seed: int = 0
+    through: Through | None = None
+    each: int = 1
 
 
 Source: TypeAlias = Hub | Files | Miniature
@@ -415,8 +427,8 @@ def example_problem(kind: Kind, example: Example) -> str | None:
             texts: Sequence[Any] = (text,)
         case Pair(first=first, second=second):
             texts = (first, second)
-        case Bitext(first=first, second=second, context=context):
-            texts = (first, second, context)
+        case Bitext(first=first, second=second, context=context, negative=negative):
+            texts = (first, second, context, negative)
         case Entry(text=text, id=id, language=code, golds=golds, context=context):
             texts = (text, id, code, *golds, context)
         case Tokens(words=words, tags=tags):

@@ -25,11 +25,20 @@ def encode(
 ) -> dict[str, list[Any]]:
     """Tokenise the sides of a `Bitext` as two sequences an example, foreign first; an `Entry` as one sequence.
 
-    A text with a context is a pair with it, of which the longer loses its end first (XTREME-R's
+    The negative of a `Bitext` is its third sequence, and then there is a column ``negative`` of ones. A text with a
+    context is a pair with it, of which the longer loses its end first (XTREME-R's
     ``third_party/processors/lareqa.py``: answer sentence and paragraph).
+
+    Raises:
+        ValueError: when some examples have a negative and others none.
     """
+    with_negative = [bool(e.negative) for e in examples] if isinstance(kind, Embed) else []
+    if any(with_negative) and not all(with_negative):
+        lacking = examples[with_negative.index(False)]
+        raise ValueError(f"expected a hard negative in every example or in none, got {lacking!r} among others with one")
     if isinstance(kind, Embed):
         texts = [[(e.first, "") for e in examples], [(e.second, e.context) for e in examples]]
+        texts += [[(e.negative, "") for e in examples]] if any(with_negative) else []
     else:
         texts = [[(e.text, e.context) for e in examples]]
     sides = [_tokenised(tokenizer, side, max_tokens, prefix) for side in texts]
@@ -39,7 +48,8 @@ def encode(
         if theirs in sides[0]
     }
     lengths = zip(*(side["input_ids"] for side in sides), strict=True)
-    return columns | {"lengths": [[len(ids) for ids in parts] for parts in lengths]}
+    columns |= {"lengths": [[len(ids) for ids in parts] for parts in lengths]}
+    return columns | ({"negative": [1] * len(examples)} if any(with_negative) else {})
 
 
 def _tokenised(
@@ -122,19 +132,22 @@ def vectors(encoder: Any, head: Head | None, batch: Any, cells: Sequence[tuple[i
 
 
 def _sides(encoder: Any, head: Head, batch: Any) -> Tensor:
-    """Normalised vectors [E, 2, H] of both sides under the head."""
-    vectors = head(states(encoder, head, batch), batch)[: 2 * batch.num_examples]
-    return nn.functional.normalize(vectors, dim=1).unflatten(0, (batch.num_examples, 2))
+    """Normalised vectors [E, S, H] of both sides, and of the negatives if there are any, under the head."""
+    num_sides = 3 if "negative" in batch.targets else 2
+    vectors = head(states(encoder, head, batch), batch)[: num_sides * batch.num_examples]
+    return nn.functional.normalize(vectors, dim=1).unflatten(0, (batch.num_examples, num_sides))
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """In-batch softmax, in nats: each first side against all second sides of the batch, by scaled cosine.
 
     The other examples of an optimisation step are the negatives; the loss is of one direction, first to second
-    (XTREME-R's ``third_party/run_retrieval_qa.py``).
+    (XTREME-R's ``third_party/run_retrieval_qa.py``). The hard negatives of all examples are candidates too (SimCSE,
+    equation 5, with weight 1).
     """
-    first, second = _sides(encoder, head, batch).unbind(1)
-    scores = head.scale.float() * (first @ second.T).float()  # [E, E]
+    first, second, *negatives = _sides(encoder, head, batch).unbind(1)
+    candidates = torch.cat([second, *negatives]) if negatives else second
+    scores = head.scale.float() * (first @ candidates.T).float()  # [E, E] or [E, 2 E]
     return nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
@@ -143,8 +156,8 @@ def num_terms(batch: Any) -> None:
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
-    """Normalised vectors of both sides [E, 2, H]."""
-    return {"vectors": _sides(encoder, head, batch).float()}
+    """Normalised vectors of both sides [E, 2, H]; a hard negative's is left out."""
+    return {"vectors": _sides(encoder, head, batch)[:, :2].float()}
 
 
 def dev_score(columns: dict[str, Any]) -> dict[str, Any]:
