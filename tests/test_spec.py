@@ -34,7 +34,7 @@ from xstilts.spec import (
     stream_seed,
     write_atomically,
 )
-from xstilts.stage import Budget, Data, Encoder, Evaluate, Mixture, Tiny, Train, Views
+from xstilts.stage import Budget, Data, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Views
 
 
 @dataclass(frozen=True)
@@ -273,6 +273,10 @@ _TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5
 _EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
 _TRAIN_WITH_SIZES = dataclasses.replace(_TRAIN, official_sizes=(392702, None))
 _EVALUATE_WITH_HEAD = dataclasses.replace(_EVALUATE, head="mnli")
+_MODELS = (_TRAIN, dataclasses.replace(_TRAIN, seed=6))
+_HELD_OUT = HeldOut("ntrex", ("ru", "el"), 8, "cls", "query: ", 128, "bfloat16", 2)
+_DARE = Merge(_MODELS, "dare", _ENCODER, 0.5, 0.3, 4)
+_GREEDY = Merge(_MODELS, "greedy", held_out=_HELD_OUT, data=(_DATA,))
 
 # Results in stores go by these ids: a change here orphans them, so it needs one of three doors. A new field that does
 # not matter to any number is declared(counts=False). A new field that matters is declared(absent=...) with the value
@@ -293,6 +297,9 @@ GOLDEN: dict[Value, str] = {
     _EVALUATE: "evaluate-2f807d0fce90422bf66d",
     _TRAIN_WITH_SIZES: "train-a7505fdd96f56c14c002",
     _EVALUATE_WITH_HEAD: "evaluate-f465f6ab4a7a28b31949",
+    _HELD_OUT: "held-out-9c9990f393705d9ca239",
+    _DARE: "merge-faf34fe6598d2cf8de29",
+    _GREEDY: "merge-bd9691dc55886f42d44f",
 }
 
 

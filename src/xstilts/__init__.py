@@ -1,7 +1,7 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
 from .recipe import STILTS, Lora, Override, Recipe, Robust
-from .stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views
+from .stage import Budget, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Views
 
 __version__ = "0.1.0"
 
@@ -10,7 +10,9 @@ __all__ = [
     "Budget",
     "Encoder",
     "Evaluate",
+    "HeldOut",
     "Lora",
+    "Merge",
     "Mixture",
     "Override",
     "Recipe",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 
 from .spec import near
-from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Stage, Train, chain, has_pooler, label
+from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, chain, has_pooler, label
 from .tasks import Task, find, with_members
 from .tasks.synonyms import KINDS as COPIED
 
@@ -58,6 +58,17 @@ def _robust_problems(stage: Train) -> Iterator[str]:
     for name, kind in kinds.items():
         if kind not in (*takes, "mlm"):
             yield f"recipe.robust is {robust.method}, which takes tasks of kind {', '.join(takes)}: {name} is {kind}"
+
+
+def selection_problems(stages: Iterable[Stage]) -> Iterator[str]:
+    """Rows by which a greedy merge chooses its models and which the same plan measures."""
+    stages = list(stages)
+    chosen_by = {rows.content for stage in stages if isinstance(stage, Merge) for rows in stage.data}
+    for stage in stages:
+        for rows in stage.data if isinstance(stage, Evaluate) and chosen_by else ():
+            if rows.content in chosen_by:
+                what = f"{rows.task}/{rows.split} in {rows.language!r}"
+                yield f"leak: a merge chooses its models by {what}, which would be scored: choose by other rows"
 
 
 def _retrieval_problems(stage: Evaluate) -> Iterator[str]:

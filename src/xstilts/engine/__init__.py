@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.hub import find_encoder
-from xstilts.stage import Encoder, Evaluate, Stage, Train
+from xstilts.stage import Encoder, Evaluate, Merge, Stage, Train
 
 from .phases import Phases, forget_peak_rss, peak_rss_bytes
 
@@ -58,7 +58,7 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
     context.phases("imports")
     import torch
 
-    assert isinstance(stage, (Train, Evaluate))
+    assert isinstance(stage, (Train, Merge, Evaluate))
     forget_peak_rss()
     num_threads = torch.get_num_threads()
     torch.set_num_threads(stage.num_threads)
@@ -68,6 +68,10 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
             from .train import train
 
             result = train(stage, out, context)
+        elif isinstance(stage, Merge):
+            from .merge import merge
+
+            result = merge(stage, out, context)
         else:
             from .evaluate import evaluate
 
@@ -140,16 +144,19 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
     return context.inputs[model.id] / "encoder"
 
 
-def numeric_path(stage: Train | Evaluate, device: str) -> str:
+def numeric_path(stage: Train | Merge | Evaluate, device: str) -> str:
     """What float results depend on beside the declaration.
 
     Device type, precision, attention kernel, threads on a CPU, and whether a training has the embedding rows in use
-    alone, whose sums differ from those of the whole table in the last bits (adapters train no row).
+    alone, whose sums differ from those of the whole table in the last bits (adapters train no row). Weights are merged
+    on the CPU whatever the device is; a device and its kernel count where models are chosen by what they measure.
     """
     from xstilts.tasks import find
 
     from .attention import varlen_problem
 
+    if isinstance(stage, Merge) and stage.held_out is None:
+        return "cpu-float32"
     threads = f"-{stage.num_threads}thread" if device == "cpu" else ""
     varlen = device.startswith("cuda") and stage.precision == "bfloat16" and varlen_problem() is None
     trained = stage.mixture.tasks if isinstance(stage, Train) else ()
@@ -158,7 +165,7 @@ def numeric_path(stage: Train | Evaluate, device: str) -> str:
     return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
 
 
-def environment(stage: Train | Evaluate, device: str) -> dict[str, Any]:
+def environment(stage: Train | Merge | Evaluate, device: str) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 

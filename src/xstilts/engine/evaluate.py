@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from xstilts.stage import Encoder, Evaluate
+from xstilts.stage import Encoder, Evaluate, Merge, Train
 from xstilts.tasks import examples as read_examples
 from xstilts.tasks import find
 
-from . import Context, Interrupted, encoder_folder, retrieval
+from . import Context, Interrupted, retrieval, start_folder
 from .data import Tokenised, tokenised
 from .kinds import KINDS
 from .lists import Lists, refuse_overflow
@@ -50,15 +50,15 @@ def _key(id: str, weights: Path | None, device: str) -> _Key:
     return id, device, tuple((of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns) for of in found)
 
 
-def model_of(model: Encoder | Any, context: Context) -> Model:
+def model_of(model: Encoder | Train | Merge, context: Context) -> Model:
     """Load a model, or find the one that this process used last: stages that share a model share its load."""
     key = _key(model.id, None if isinstance(model, Encoder) else context.inputs[model.id], context.device)
     if key not in _loaded:
         forget_model()
-        if isinstance(model, Encoder):
-            loaded = Model(encoder_folder(model, context))
-        else:
+        if isinstance(model, Train):
             loaded = Model.load_trained(context.inputs[model.id], model.recipe)
+        else:
+            loaded = Model(start_folder(model, context))
         _loaded[key] = loaded.to(context.device).eval()
     return _loaded[key]
 
@@ -131,10 +131,22 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
     Raises:
         ValueError: when the model has no head for the task.
     """
-    phase = context.phases
-    phase("load")
+    context.phases("load")
     model = model_of(stage.model, context)
-    task = find(stage.task)
+    table, data = predictions(stage, model, context)
+    context.phases("writing")
+    pq.write_table(table, out / "predictions.parquet", compression="zstd")
+    return {
+        "tokenizer_fingerprint": model.fingerprint,
+        "num_layers": model.encoder.num_layers,
+        "num_examples": len(data),
+        "num_tokens": int(data.num_tokens.sum()),
+    }
+
+
+def predictions(stage: Evaluate, model: Model, context: Context) -> tuple[pa.Table, Tokenised]:
+    """What `evaluate` writes, of a model in hand, and the rows that it was measured on."""
+    phase, task = context.phases, find(stage.task)
     phase("data")
     data = tokenised(
         stage.data,
@@ -162,19 +174,11 @@ def evaluate(stage: Evaluate, out: Path, context: Context) -> dict[str, Any]:
             device=torch.device(context.device),
             context=context,
         )
-        phase("writing")
         for values in columns.values():
             refuse_overflow(values, "the predictions")
         examples = read_examples(task, stage.split, stage.language, context.data_dir)
         table = KINDS[task.kind.name].table(task.kind, columns, examples)
-    phase("writing")
-    pq.write_table(table, out / "predictions.parquet", compression="zstd")
-    return {
-        "tokenizer_fingerprint": model.fingerprint,
-        "num_layers": model.encoder.num_layers,
-        "num_examples": len(data),
-        "num_tokens": int(data.num_tokens.sum()),
-    }
+    return table, data
 
 
 def _by_vectors(stage: Evaluate, model: Model, head: Any, data: Tokenised, context: Context) -> pa.Table:

@@ -113,6 +113,8 @@ def _tasks(plan: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for stage in plan["stages"].values():
         declared = stage["declaration"]
+        if declared["kind"] == "merge":  # its start is also that of its models
+            continue
         model = declared["start" if declared["kind"] == "train" else "model"]
         found |= {tiny["text"]} if (tiny := model.get("tiny")) else set()
         found |= set(declared["mixture"]["tasks"]) if declared["kind"] == "train" else {declared["task"]}

@@ -191,8 +191,7 @@ def _origins(profile: Profile, plan: Document, base: str, for_targets: Collectio
     origins: dict[str, Origin] = {}
     for (task, _), own in measured.items():
         steps = chain(plan, own[0])
-        mixtures = [train["mixture"]["tasks"] for _, train in steps.trains]
-        found = fit(protocols[task, own[0]["split"]], mixtures, steps.model in for_targets)
+        found = fit(protocols[task, own[0]["split"]], steps.mixtures, steps.model in for_targets)
         if found is None:
             continue
         start = Chain(steps.encoder, steps.trains[: len(steps.trains) - found.num_stages])

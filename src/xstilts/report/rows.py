@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xstilts.spec import canonical_json, digest
+from xstilts.stage import merged_by
 from xstilts.store import Store
 from xstilts.tasks import benchmarks, find
 
@@ -60,11 +62,12 @@ _VALUE_COLUMNS = {
 COLUMNS = (*_STAGE_COLUMNS, *_VALUE_COLUMNS)
 """The columns of `rows`.
 
-``model`` is the id of the last Train, or of the encoder. ``start`` says what came before the first
+``model`` is the id of the last Train or Merge, or of the encoder. ``start`` says what came before the first
 intermediate stage: stages of masked language modelling alone, or nothing; ``base`` is the id of that model,
 the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling,
 ``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
-they were mixed with. ``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without
+they were mixed with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its
+own. ``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without
 any: no choice that they stand for reaches such a cell. ``target`` and ``target_seed`` are those of the scored
 task's own trainings, ``>`` between them, where the chain ends with them. ``recipe`` is a digest of how the
 intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
@@ -77,10 +80,26 @@ the training set that the profile asks for.
 
 
 class Chain(NamedTuple):
-    """What the stages before a measurement were."""
+    """What the stages before a measurement were.
+
+    Attributes:
+        encoder: the declaration of the encoder.
+        trains: (id, declaration) of the trainings, first trained first; a merge is one of them, see `_merged`.
+    """
 
     encoder: Document
-    trains: tuple[tuple[str, Document], ...]  # (id, declaration), first trained first
+    trains: tuple[tuple[str, Document], ...]
+
+    @property
+    def mixtures(self) -> list[Sequence[str]]:
+        """The tasks of its trainings after the last merge, which leaves no head of what was trained before."""
+        after = itertools.takewhile(lambda train: "merged" not in train, (train for _, train in self.trains[::-1]))
+        return [train["mixture"]["tasks"] for train in after][::-1]
+
+    @property
+    def stages(self) -> list[str]:
+        """The ids of all trainings and merges, those of merged models included."""
+        return list(dict.fromkeys(id for own, train in self.trains for id in (*train.get("merged", ()), own)))
 
     @property
     def encoder_id(self) -> str:
@@ -105,9 +124,30 @@ def chain(plan: Document, declaration: Document) -> Chain:
     model = declaration["model"]
     while "stage" in model:
         train = plan["stages"][model["stage"]]["declaration"]
-        trains.insert(0, (model["stage"], train))
+        trains.insert(0, (model["stage"], _merged(plan, train) if train["kind"] == "merge" else train))
         model = train["start"]
     return Chain(model, tuple(trains))
+
+
+def _merged(plan: Document, merge: Document) -> Document:
+    """A merge in the form of a training: its models' trainings since its start as one, on all of their tasks.
+
+    ``merged`` are the ids of those trainings.
+    """
+    start = len(chain(plan, {"model": merge["start"]}).trains)
+    steps = [chain(plan, {"model": model}) for model in merge["models"]]
+    own = [train for model in steps for train in model.trains[start:]]
+    trains = [train for _, train in own]
+    seeds = {train["seed"] for train in trains}
+    return {
+        "start": merge["start"],
+        "merged": [id for model in steps for id in Chain(model.encoder, model.trains[start:]).stages],
+        "mixture": {"tasks": sorted({task for train in trains for task in train["mixture"]["tasks"]})},
+        "policy": f"merged by {merged_by(merge)}",
+        "budget": " or ".join(sorted({f"{_budget(train)} a model" for train in trains})),
+        "recipe": [canonical_json([merged_by(merge)]), *sorted({canonical_json(_how(train)) for train in trains})],
+        "seed": seeds.pop() if len(seeds) == 1 else None,
+    }
 
 
 def tuned(plan: Document) -> frozenset[str]:
@@ -173,10 +213,9 @@ def rows(store: Store, plan: Document) -> pa.Table:
             facts |= {"metric": document["metric"], "metric_version": document["version"]}
             for name, column in stages.items():
                 column.append(facts[name])
-            mixtures = [train["mixture"]["tasks"] for _, train in chain(plan, declaration).trains]
             profiles = _profiles(
                 facts["task"], facts["split"], facts["metric"], facts["num_layers"],
-                mixtures, facts["model"] in for_targets,
+                chain(plan, declaration).mixtures, facts["model"] in for_targets,
             )  # fmt: skip
             counts.append(len(document["values"]))
             for value in document["values"]:
@@ -226,7 +265,7 @@ def _latest(documents: Any) -> list[Document]:
 def _facts(store: Store, plan: Document, id: str, declaration: Document, record_of: Any) -> dict[str, Any]:
     record = record_of(id)
     steps = chain(plan, declaration)
-    trained = [record_of(train) for train, _ in steps.trains if store.exists(train)]
+    trained = [record_of(train) for train in steps.stages if store.exists(train)]
     paths = dict.fromkeys(other["environment"]["numeric_path"] for other in trained)
     tiny = steps.encoder.get("tiny")
     return training(steps, declaration["task"]) | {
@@ -254,15 +293,11 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
     begin = 0
     while begin < len(trains) and all(map(_is_mlm, trains[begin]["mixture"]["tasks"])):
         begin += 1
-    own = _num_targets(task, [train["mixture"]["tasks"] for train in trains[begin:]]) if task else 0
+    own = _num_targets(task, Chain(steps.encoder, steps.trains[begin:]).mixtures) if task else 0
     stages, targets = trains[begin : len(trains) - own], trains[len(trains) - own :]
     mixtures = [train["mixture"]["tasks"] for train in stages]
     names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]
-    how = [
-        {"recipe": train["recipe"]}
-        | {"mixture": {key: value for key, value in train["mixture"].items() if key not in ("tasks", "weights")}}
-        for train in trains[begin:]
-    ]
+    how = [_how(train) for train in trains[begin:]]
     return {
         "base": ids[begin],
         "start": " > ".join(
@@ -281,12 +316,22 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
     }
 
 
+def _how(train: Document) -> Document:
+    """How a training was done: tasks, budget and seed apart."""
+    mixture = {key: value for key, value in train["mixture"].items() if key not in ("tasks", "weights")}
+    return {"recipe": train["recipe"], "mixture": mixture}
+
+
 def _budget(train: Document) -> str:
+    if "merged" in train:
+        return str(train["budget"])
     amount, unit = train["budget"]["amount"], train["budget"]["unit"]
     return f"{amount:g} {unit.removesuffix('s') if amount == 1 else unit}"
 
 
 def _policy(train: Document) -> str:
+    if "merged" in train:
+        return str(train["policy"])
     mixture = train["mixture"]
     detail = {
         "capped": f" at {mixture['cap']}",

@@ -105,7 +105,7 @@ def graph(plan: Document, stages: Mapping[str, Entry]) -> list[Node]:
     roots: dict[tuple[Any, ...], str] = {}
     targets = _targets(plan)
     for id, entry in stages.items():
-        model = entry.declaration["start" if entry.declaration["kind"] == "train" else "model"]
+        model = entry.declaration["model" if entry.declaration["kind"] == "evaluate" else "start"]
         if "stage" in model:
             parent = place[model["stage"]]
         else:
@@ -143,14 +143,14 @@ def _targets(plan: Document) -> set[str]:
 
 def _sort(plan: Document, entry: Entry, is_target: bool) -> tuple[Any, ...]:
     declared = entry.declaration
-    if declared["kind"] != "train":
+    if declared["kind"] == "evaluate":
         return ("measured", declared["task"], declared["split"])
     steps = chain(plan, {"model": {"stage": entry.id}})
     about = training(steps)
     if is_target:
         return ("target", *declared["mixture"]["tasks"], about["recipe"])
     if about["base"] == entry.id:
-        return ("text", *declared["mixture"]["tasks"], about["start"])
+        return ("text", *steps.trains[-1][1]["mixture"]["tasks"], about["start"])
     return ("intermediate", about["k"], about["mlm"], about["policy"], about["budget"], about["recipe"])
 
 
@@ -166,7 +166,8 @@ def _about(key: tuple[Any, ...], found: Sequence[Entry]) -> tuple[str, list[str]
     speeds = [entry.result["tokens_per_second"] for entry in found if "tokens_per_second" in entry.result]
     facts += [f"{statistics.median(speeds):,.0f} tokens/s"] if speeds else []
     facts += ["collapsed: " + str(sum(map(_collapsed, found)))] if any(map(_collapsed, found)) else []
-    names = "+".join(found[0].declaration["mixture"]["tasks"])
+    declared = found[0].declaration
+    names = "+".join(declared["mixture"]["tasks"]) if declared["kind"] == "train" else "merged"
     if role != "intermediate":
         return f"{role} {names}", facts
     k, mlm, policy, budget, _ = rest

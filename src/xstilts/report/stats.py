@@ -329,7 +329,11 @@ class Series:
     def name(self) -> str:
         """What its runs share, in words."""
         parts = [f"{self.budget} in all" if self.budget.endswith(("examples", "steps")) else self.budget]
-        parts += [f"mixing {self.policy}", f"recipe {self.recipe}", f"trained on {self.train_numeric_path}"]
+        parts += [
+            "mixing " * (not self.policy.startswith("merged")) + self.policy,
+            f"recipe {self.recipe}",
+            f"trained on {self.train_numeric_path}",
+        ]
         parts += [f"with {self.mlm}"] if self.mlm else []
         return ", ".join(parts) if self.policy else "no intermediate training"
 

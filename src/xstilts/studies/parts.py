@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from xstilts.recipe import STILTS, Recipe
 from xstilts.spec import near, one_of
-from xstilts.stage import SEARCH_NEIGHBOURS, Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views, has_pooler
+from xstilts.stage import SEARCH_NEIGHBOURS, Budget, Encoder, Evaluate, Merge, Mixture, Tiny, Train, Views, has_pooler
 from xstilts.tasks import Search, Task, find, names
 
 MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
 TINY_LEARNING_RATE = 5e-4
+Model: TypeAlias = Encoder | Train | Merge
 E5_PREFIX = "query: "
 _TINY_MLM_EXAMPLES, _TINY_MLM_LEARNING_RATE = 40_000, 2e-3
 
@@ -128,9 +129,7 @@ class Target:
     languages: tuple[str, ...]
     courses: tuple[tuple[str, ...], ...]
 
-    def models(
-        self, model: Encoder | Train, seeds: Sequence[int], train: Callable[[Encoder | Train, str, int], Train]
-    ) -> Iterator[Encoder | Train]:
+    def models(self, model: Model, seeds: Sequence[int], train: Callable[[Model, str, int], Train]) -> Iterator[Model]:
         """What is measured of a model: itself, and what ``train(start, task, seed)`` makes of it with each seed."""
         for course in self.courses:
             for seed in seeds if course else (0,):  # no random choice reaches the model itself
@@ -139,7 +138,7 @@ class Target:
                     tuned = train(tuned, name, seed)
                 yield tuned
 
-    def leaves(self, models: Iterable[Encoder | Train], views: Views, **settings: Any) -> Iterator[Evaluate]:
+    def leaves(self, models: Iterable[Model], views: Views, **settings: Any) -> Iterator[Evaluate]:
         """The measurements of models, with what else `Evaluate` is to be given."""
         for model in models:
             own = views_of(model, self.task, views)
@@ -181,7 +180,7 @@ def find_target(
     return Target(name, task, split, codes, trained)
 
 
-def views_of(model: Encoder | Train, task: Task, views: Views) -> Views | None:
+def views_of(model: Model, task: Task, views: Views) -> Views | None:
     """What a measurement of a task keeps: nothing but its answers where it is no retrieval task.
 
     A search in one pool keeps 20 neighbours, and the last layer only where ``views.layers`` names none; of a dual

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from xstilts.recipe import POOLINGS, STILTS, Recipe
 from xstilts.spec import one_of, stream_seed
-from xstilts.stage import Budget, Encoder, Mixture, Stage, Train, Views
+from xstilts.stage import Budget, Encoder, HeldOut, Merge, Mixture, Stage, Train, Views
+from xstilts.tasks import find
 
-from .parts import TINY_LEARNING_RATE, StandIns, find_target, prefix_of, start_of
+from .parts import TINY_LEARNING_RATE, Model, StandIns, find_target, prefix_of, start_of
 
-DESIGNS = ("all", "nested", "random")
+DESIGNS = ("all", "nested", "random", "merged")
 BUDGETS = ("fixed", "proportional")
 MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
 MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
@@ -30,6 +33,11 @@ def scaling(
     k: tuple[int, ...] = (),
     design: str = "all",
     num_subsets: int = 3,
+    merge: str = "uniform",
+    merge_scale: float | None = None,
+    merge_density: float | None = None,
+    held_out: str = "",
+    held_out_layer: int = -1,
     budget: str = "proportional",
     examples: int = 2000,
     target_examples: int = 2000,
@@ -59,8 +67,14 @@ def scaling(
         languages: languages of the targets; all of them when empty.
         k: subset sizes; 0 up to the number of tasks when empty.
         design: ``all`` subsets; ``nested`` chains along random orders; ``random`` subsets, every task equally
-            often.
+            often; ``merged``: all subsets, by merging the trainings on single tasks instead of training on several.
         num_subsets: orders of ``nested``, or subsets per k of ``random``.
+        merge: how ``merged`` merges: uniform, arithmetic, ties, dare or greedy; see docs/methods.md.
+        merge_scale: factor of the task vectors; 0.4, or 1 for ties, when it is not given.
+        merge_density: share of a task vector that is kept; 0.2 for ties and 0.1 for dare when it is not given.
+        held_out: bitext by whose dev rows, in all its languages, ``greedy`` chooses; ntrex, or mini-bitext when the
+            tasks are the miniature's, if it is empty.
+        held_out_layer: the hidden state that it chooses by, below 0 from the last one back, under the first pooling.
         budget: ``fixed``: ``examples`` in all, shared equally, whatever k is; ``proportional``: one pass over
             at most ``examples`` rows of every task, so that training grows with k.
         examples: see ``budget``.
@@ -111,14 +125,31 @@ def scaling(
         num_threads=num_threads,
     )
     views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
+    chosen_by = None
+    if merge == "greedy" or held_out:
+        bitext = find(held_out or ("mini-bitext" if miniature else "ntrex"))
+        at: dict[str, Any] = {"layer": held_out_layer, "pooling": poolings[0], "prefix": views.prefix}
+        chosen_by = HeldOut(bitext.name, bitext.languages, **at, precision=precision, num_threads=num_threads)
+    how: dict[str, Any] = {"scale": merge_scale, "density": merge_density, "held_out": chosen_by}
+    if design != "merged" and (merge != "uniform" or any(value is not None for value in how.values())):
+        raise ValueError(f"merge, its settings and held_out belong to design=merged, and this is design={design}")
     start = start_of(encoder, revision, "mini-text" if miniature else "text@leipzig", mlm_examples, recipe)
 
-    def train(start: Encoder | Train, task: str, seed: int) -> Train:
+    def train(start: Model, task: str, seed: int) -> Train:
         return Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)
+
+    @functools.cache
+    def trained(names: tuple[str, ...]) -> list[tuple[Model, Sequence[int]]]:
+        return list(_models(start, names, budget, examples, recipe, seeds))
+
+    def merged(names: tuple[str, ...]) -> Iterator[tuple[Merge, Sequence[int]]]:
+        for seed, *models in zip(seeds, *(trained((name,)) for name in names), strict=True):
+            singles = tuple(model for model, _ in models)
+            yield Merge(singles, merge, seed=seed if merge == "dare" else 0, **how), (seed,)
 
     for subset in subsets(tasks, sizes, design, num_subsets):
         names = tuple(used[name] for name in subset)
-        for model, own_seeds in _models(start, names, budget, examples, recipe, seeds):
+        for model, own_seeds in merged(names) if names and design == "merged" else trained(names):
             for target in measured:
                 tuned = target.models(model, own_seeds, train)
                 yield from target.leaves(tuned, views, precision=precision, num_threads=num_threads)
@@ -169,7 +200,7 @@ def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets
     orders = [_shuffled(tasks, rng) for _ in range(num_subsets)]
     found: dict[tuple[str, ...], None] = {}
     for size in sorted(sizes):
-        if design == "all":
+        if design in ("all", "merged"):
             chosen = list(itertools.combinations(sorted(tasks), size))
         elif design == "nested":
             chosen = [tuple(sorted(order[:size])) for order in orders]
