@@ -66,8 +66,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny study, run once through a worker process."""
     folder = tmp_path_factory.mktemp("made")
     project = Project(folder / "store", folder / "cache", "")
-    done = process("run", *project.words(), "--device", "cpu", cwd=folder)
+    done = process("run", *project.words(), "--device", "cpu", "--profile", str(folder / "profile"), cwd=folder)
     assert done.code == 0, done.err
+    (folder / "out").write_text(done.out)
     return Project(project.store, project.cache, done.err)
 
 
@@ -613,6 +614,22 @@ def test_the_study_of_benchmarks_says_its_recipes_and_refuses_what_is_not_declar
     refused(lacking, "mnli/train.jsonl", "squad_v1/train-v1.1.json", "--data DIR")
 
 
+def test_a_run_says_where_its_time_went(made: Project, tmp_path: Path, call: Call) -> None:
+    folder = made.store.parent
+    printed, profile = (folder / "out").read_text(), json.loads((folder / "profile" / "profile.json").read_text())
+    rows = {(row["kind"], row["phase"]): row for row in profile["rows"]}
+    assert {("train", name) for name in ("load", "data", "steps", "dev", "save", "publishing")} <= set(rows)
+    assert {("evaluate", name) for name in ("forward", "neighbours", "writing")} <= set(rows)
+    assert (rows["train", "steps"]["stages"], rows["evaluate", "forward"]["stages"]) == (2, 4)
+    assert sum(row["share"] for row in profile["rows"]) == pytest.approx(1)
+    assert profile["wall_seconds"] == pytest.approx(sum(row["seconds"] for row in profile["rows"]), abs=1), "one slot"
+    assert re.search(r"^train +steps +[\d.]+ +[\d.]+ % +2$", printed, re.MULTILINE)
+    assert printed.endswith(f"{folder}/profile/profile.json\n{folder}/profile/trace.json\n")
+    slices = [event for event in json.loads((folder / "profile" / "trace.json").read_text())["traceEvents"]]
+    assert sum(event["ph"] == "X" and "id" in event["args"] for event in slices) == 6
+    refused(call("run", *made.words(), "--profile", str(folder / "out")), "--profile", "it is a file")
+
+
 # -- JSON and silence ---------------------------------------------------------------------------------------
 
 
@@ -621,13 +638,14 @@ def test_a_run_as_json_is_its_outcome(own: Path, made: Project) -> None:
     train = own / "data" / "entails" / "train.jsonl"
     sound = train.read_text()
     train.write_text("[]\n")
-    failed = process(*words, "--quiet", "--report", "report", cwd=own)
+    failed = process(*words, "--quiet", "--report", "report", "--profile", "profile", cwd=own)
     document = json.loads(failed.out)
     ((id, message),) = document.pop("failed").items()
     assert failed.err == f"xstilts: {id} failed: {message}\n"
     assert "train.jsonl:1: expected one JSON object, got a list" in message
     assert len(document.pop("blocked")) == 2
     assert document.pop("report")[0] == "report/rows.parquet"
+    assert [row["phase"] for row in document.pop("profile")["rows"]] == ["failed", "planning", "idle slots"]
     assert document == {"study": "own", "store": "store", "exit_code": 1, "done": [], "found": 0, "interrupted": False}
 
     train.write_text(sound)

@@ -456,3 +456,58 @@ def test_encoder_is_a_plain_module(folders: dict[str, Path]) -> None:
     assert isinstance(encoder, Encoder)
     assert not encoder.training
     assert not any("pooler" in name for name, _ in encoder.named_parameters())
+
+
+def trained_step(encoder: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
+    """A loss with dropout, its gradients, and the bytes that the forward pass saved for them."""
+    ids, lengths = batch()
+    saved: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor.nbytes)
+        return tensor
+
+    encoder.train()
+    encoder.zero_grad()
+    torch.manual_seed(11)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = encoder(ids, lengths).pow(2).mean()
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}, sum(saved)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_recomputed_activations_change_no_bit_and_save_less(architecture: str, folders: dict[str, Path]) -> None:
+    hidden = None if architecture == "eurobert" else 0.1  # which has none
+    plain = load(folders[architecture], attention_dropout=0.1, hidden_dropout=hidden)
+    again = load(folders[architecture], attention_dropout=0.1, hidden_dropout=hidden)
+    again.recompute_activations()
+    loss, expected, saved = trained_step(plain)
+    other, found, kept = trained_step(again)
+    assert torch.equal(loss, other)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())
+    assert kept < saved / 3, f"{kept} of {saved} bytes"
+    torch.manual_seed(12)
+    ids, lengths = batch()
+    assert not torch.equal(loss, plain(ids, lengths).pow(2).mean()), "there is dropout"
+
+
+def test_recomputed_layers_serve_more_than_one_backward_pass(folders: dict[str, Path]) -> None:
+    encoder = load(folders["xlm-roberta"], attention_dropout=0.0, hidden_dropout=0.1).train()
+    encoder.recompute_activations()
+    ids, lengths = batch()
+    loss = encoder(ids, lengths).pow(2).mean()
+    weights = [p for p in encoder.parameters() if p.ndim > 1]
+    first, second = (torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None)
+    assert sum(a is not None for a in first) > 10
+
+
+def test_an_architecture_without_marked_layers_cannot_be_recomputed(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load(folders["bert"], attention_dropout=0.0, hidden_dropout=None)
+    monkeypatch.setattr(encoders, "GradientCheckpointingLayer", torch.nn.Bilinear)
+    with pytest.raises(ValueError, match="no layer of bert to be computed again"):
+        encoder.recompute_activations()

@@ -153,6 +153,8 @@ def test_why_steps_are_no_graph_is_said(model: Model, monkeypatch: pytest.Monkey
     assert problem(kinds=("classify", "mlm")) == "masked language modelling has a varying number of masked tokens"
     stage = Train(Encoder("tiny"), Mixture(("mini-nli",)), Budget(1), STILTS)
     assert graph_problem(stage, model, {"tag"}, torch.device("cuda")) == "precision is float32"
+    monkeypatch.setattr(model.encoder, "recomputes", True)
+    assert problem() == "activations are computed again in the backward pass"
     monkeypatch.setattr(model.encoder, "padded", True)
     assert problem() == "the encoder pads by itself"
 

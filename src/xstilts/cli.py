@@ -188,6 +188,9 @@ def plan_command(
     return ending.text(lines)
 
 
+app.command("run")(run_command)
+
+
 @app.command("status")
 def status_command(
     study: StoredStudy = None,
@@ -352,7 +355,6 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
-app.command("run")(run_command)
 app.command("fetch")(fetch_command)
 app.command("score")(score_command)
 app.add_typer(tasks_app, name="tasks")

@@ -373,7 +373,10 @@ def _worker(
             broken = said(error)
     module, _, name = settings.perform.partition(":")
     store = Store.open(store_root)
+    perform = getattr(importlib.import_module(module), name)
     checked: set[str] = set()
+    if module == "xstilts.engine" and not pipe.poll():
+        importlib.import_module(module).warm_up()
     while True:
         try:
             message = pipe.recv()
@@ -385,7 +388,6 @@ def _worker(
             pipe.send(("failed", broken))
             continue
         stage, todo, sent = message
-        perform = getattr(importlib.import_module(module), name)
         pipe.send(_attempt(stage, todo, sent, store, settings, device, code, stop, perform, pipe, checked))
 
 

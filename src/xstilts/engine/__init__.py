@@ -84,6 +84,11 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
     return {"result": result, "environment": environment(stage, context.device), "cost": cost}
 
 
+def warm_up() -> None:
+    """Import what stages need, which takes seconds; a worker does it while there is no stage for it yet."""
+    from . import evaluate, train  # noqa: F401
+
+
 def check_devices(names: Iterable[str]) -> None:
     """Refuse, with a `ValueError`, a device that torch cannot use on this machine."""
     import torch

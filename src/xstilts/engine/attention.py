@@ -108,6 +108,21 @@ def packed(packing: Packing | Sequence[int]) -> Iterator[Packing]:
         _current = before
 
 
+class Again:
+    """The context that a row had in the forward pass, for a layer that the backward pass computes again."""
+
+    def __init__(self) -> None:
+        self._packing = _current
+        self._entered = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        if self._packing is not None:  # an encoder that pads by itself has none
+            self._entered.enter_context(packed(self._packing))
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.close()
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,

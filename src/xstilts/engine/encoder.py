@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import PACKED, Packing, packed
+from .attention import PACKED, Again, Packing, packed
 from .folders import TOKENIZER_FILES, quiet, read_config, without_pooler
 
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
@@ -72,6 +75,7 @@ class Encoder(torch.nn.Module):
         vocab_size: rows of the word embedding.
         padded: whether rows are padded inside, in groups of similar length, because the architecture cannot
             run packed (DeBERTa-v2, and whatever does not give the same hidden states packed as alone).
+        recomputes: whether a training's backward pass computes each layer again.
     """
 
     def __init__(self, model: PreTrainedModel, original_config: dict[str, float] | None = None) -> None:
@@ -92,6 +96,30 @@ class Encoder(torch.nn.Module):
         self._reads_types = has_types and "token_type_ids" in arguments
         self._delta: torch.Tensor | None = None
         self.padded = "position_ids" not in arguments or not self._runs_packed()
+        self.recomputes = False
+
+    def recompute_activations(self) -> None:
+        """In training keep the input of each layer alone, and compute the layer again in the backward pass.
+
+        Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174) by torch's checkpoint of the layers that
+        transformers marks for it. Random generators are put back, so dropout, loss and gradients stay what they were.
+
+        Raises:
+            ValueError: for an architecture without such layers.
+        """
+        again = functools.partial(
+            checkpoint, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), Again())
+        )
+        layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if not layers:
+            name = self.model.config.model_type
+            raise ValueError(
+                f"transformers marks no layer of {name} to be computed again: do not recompute activations"
+            )
+        for layer in layers:
+            layer._gradient_checkpointing_func = again  # type: ignore[assignment]
+            layer.gradient_checkpointing = True
+        self.recomputes = True
 
     def forward(
         self,

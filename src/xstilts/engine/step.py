@@ -88,6 +88,8 @@ def graph_problem(stage: Train, model: Model, kinds: set[str], device: torch.dev
         return "attention dropout is not 0"
     if stage.recipe.lora is not None:
         return "the steps of adapters (lora) were not tried as graphs"
+    if model.encoder.recomputes:
+        return "activations are computed again in the backward pass"
     if "mlm" in kinds:
         return "masked language modelling has a varying number of masked tokens"
     if stage.recipe.robust is not None and stage.recipe.robust.method in ("adversarial", "smart"):

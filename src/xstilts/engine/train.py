@@ -59,6 +59,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     if recipe.lora is not None:
         model.adapt(recipe.lora, stage.seed)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
+    if context.recompute_activations:
+        model.encoder.recompute_activations()
     phase("data")
     members = _members(stage, model, context)
     in_use = _rows_in_use(model, members)
