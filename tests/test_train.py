@@ -22,6 +22,7 @@ from xstilts.engine import Context, Interrupted, checkpoint, encoder_folder, per
 from xstilts.engine import step as step_module
 from xstilts.engine import train as train_module
 from xstilts.engine.data import Tokenised, tokenised
+from xstilts.engine.encoder import Encoder as PackedEncoder
 from xstilts.engine.evaluate import predict
 from xstilts.engine.kinds import classify
 from xstilts.engine.model import Model
@@ -832,3 +833,30 @@ def test_a_stage_leaves_the_process_as_it_was(bench: Bench) -> None:
     bench.train(bench.stage(recipe=replace(RECIPE, num_threads=2)))
     assert torch.get_num_threads() == 1
     assert float(torch.tensor([1e-39]) * 1) > 0  # a denormal number survives
+
+
+# --------------------------------------------------------------------------------------------------- memory
+
+
+def test_recomputed_activations_end_in_the_same_bytes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = bench.stage(NLI, Budget(4, "steps"), replace(RECIPE, hidden_dropout=0.1, attention_dropout=0.1))
+    kept = bench.train(stage, "kept")
+    layers: list[int] = []
+    own = PackedEncoder.recompute_activations
+    monkeypatch.setattr(
+        PackedEncoder, "recompute_activations", lambda self: layers.append(self.num_layers) or own(self)
+    )
+    check_equal(bench.train(stage, "again", recompute_activations=True), kept)
+    assert layers == [2]
+
+
+def test_the_sizes_of_a_checkpoint_are_told(bench: Bench) -> None:
+    stage = bench.stage(NLI, Budget(3, "steps"))
+    done = bench.train(stage, checkpoint_seconds=0)
+    (written,) = (bench.folder / "a" / "work").glob("checkpoint-*")
+    sizes = [
+        sum(tensor.nbytes for tensor in load_file(written / f"{name}.safetensors").values())
+        for name in ("optimiser", "model")
+    ]
+    assert done.result["optimiser_bytes"] == sizes[0]
+    assert done.result["checkpoint_bytes"] == sum(sizes)

@@ -46,7 +46,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "*.model",
 )
-_MAX_TOKENIZERS = 2  # kept in memory: that of an encoder, and of what was trained from it, whose config is written anew
+_MAX_TOKENIZERS = 2  # kept in memory; where training writes an encoder's config in other words, one encoder has two
 
 # More than 12 scripts, digits, emoji, characters that NFKC changes, decomposed accents, spaces at both ends,
 # zero-width characters, texts of special tokens.
