@@ -187,6 +187,12 @@ class Stage(Node):
         """The stages this one reads, in field order."""
         return tuple(value for value in models_of(self) if isinstance(value, Stage))
 
+    @functools.cached_property
+    def below(self) -> tuple[Encoder | Stage, ...]:
+        """Everything that it is made of, down to the encoders, each once."""
+        found = {id(link): link for value in models_of(self) for link in chain(value)}
+        return tuple(found.values())
+
 
 @dataclass(frozen=True)
 class Train(Stage):
@@ -361,8 +367,8 @@ def models_of(value: Encoder | Stage) -> tuple[Encoder | Stage, ...]:
 def chain(value: Encoder | Stage) -> Iterator[Encoder | Stage]:
     """A stage and everything below it, down to the encoders."""
     yield value
-    for below in models_of(value):
-        yield from chain(below)
+    if isinstance(value, Stage):
+        yield from value.below
 
 
 def root(model: Encoder | Stage) -> Encoder:

@@ -180,7 +180,7 @@ def make_plan(
     resolved: dict[Any, Any] = {}
     stages: dict[str, Stage] = {}
     refusals: dict[str, None] = {}
-    missing: dict[Any, list[str]] = {}
+    missing: dict[int, tuple[Any, list[str]]] = {}  # by identity, of a value that lives on: a hash reads all below it
     wanted: dict[str, None] = {}
 
     def resolve(value: Any) -> Any:
@@ -214,10 +214,10 @@ def make_plan(
         """Resolve a leaf, unless something in its chain names what is not there; every missing thing is one refusal."""
         links = list(chain(value))
         for link in reversed(links):
-            if link not in missing:
-                missing[link] = list(_missing(link, sources))
-                refusals.update(dict.fromkeys(missing[link]))
-        return None if any(missing[link] for link in links) else resolve(value)
+            if id(link) not in missing:
+                missing[id(link)] = link, list(_missing(link, sources))
+                refusals.update(dict.fromkeys(missing[id(link)][1]))
+        return None if any(missing[id(link)][1] for link in links) else resolve(value)
 
     for leaf in leaves:
         if not isinstance(leaf, Stage):
@@ -255,7 +255,7 @@ def _held_out_data(stage: Merge, sources: Sources) -> Iterator[Data]:
     if task.kind.name != "embed" or "dev" not in task.splits:
         known = [name for name in names() if find(name).kind.name == "embed" and "dev" in find(name).splits]
         raise ValueError(
-            f"a merge cannot choose its models by {task.name}: expected a bitext with dev rows, one of "
+            f"a merge cannot choose its models by {task.name}: expected aligned texts with dev rows, one of "
             f"{', '.join(known)}; what is scored is never chosen by{near(task.name, known)}"
         )
     for language in stage.held_out.languages:

@@ -124,9 +124,15 @@ def chain(plan: Document, declaration: Document) -> Chain:
     model = declaration["model"]
     while "stage" in model:
         train = plan["stages"][model["stage"]]["declaration"]
-        trains.insert(0, (model["stage"], _merged(plan, train) if train["kind"] == "merge" else train))
+        if train["kind"] == "merge":
+            id = model["stage"]  # it says all that is read here, whatever the plan
+            train = _merges[id] if id in _merges else _merges.setdefault(id, _merged(plan, train))
+        trains.insert(0, (model["stage"], train))
         model = train["start"]
     return Chain(model, tuple(trains))
+
+
+_merges: dict[str, Document] = {}
 
 
 def _merged(plan: Document, merge: Document) -> Document:
