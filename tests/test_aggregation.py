@@ -99,7 +99,7 @@ def test_attention_is_what_a_loop_over_tokens_and_layers_gives() -> None:
         for score, state in zip(scores, states, strict=True):
             together += score / sum(scores) * state
         torch.testing.assert_close(found[token].double(), states[-1] + output @ together, atol=1e-6, rtol=0)
-    assert float((found - layers[-1]).abs().max()) > 0.1
+    assert (found - layers[-1]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["mix", "attention"])
