@@ -28,6 +28,7 @@ UNCOUNTED = {
     ("snli-triples", "train"): "as MNLI",
     ("snli-triples", "test"): "as train",
     ("nli-triples", "train"): "as MNLI",
+    ("paws-x-generalised", "test"): "rows without one label in two languages are left out; not all were at hand",
 }
 
 
@@ -56,7 +57,7 @@ def toy(**changes: Any) -> Task:
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_declaration_is_complete(name: str) -> None:
     task = tasks.find(name)
-    made = any(isinstance(s, Miniature) for s in task.sources)
+    made = any(isinstance(s, Miniature) for part in tasks.with_members(name) for s in part.sources)
     assert task.licence not in ("", Task.licence), "stated, or why it is not"
     if set(task.splits) != {"train"}:
         metrics.find(task.kind.name, task.metric)
@@ -419,6 +420,9 @@ def test_a_miniature_has_the_kind_and_the_training_of_what_it_stands_for(
     if name not in tasks.names():
         pytest.skip(f"{name} is not declared")
     real, made = tasks.find(name), tasks.find(MINIATURE_OF[name])
+    if real.crosses:
+        assert made.crosses == MINIATURE_OF[real.crosses]
+        name, real, made = real.crosses, tasks.find(real.crosses), tasks.find(made.crosses)
     assert type(made.kind) is type(real.kind)
     assert made.kind == real.kind or isinstance(real.kind, Search) or name == "ccg"
     assert made.metric == real.metric
@@ -448,8 +452,8 @@ def test_a_miniature_has_the_kind_and_the_training_of_what_it_stands_for(
         ({"rows": {"dev": 2}}, "rows has the split 'dev'"),
         ({"rows": {"train": 0}}, "counts above 0"),
         ({"rows": {"train": {"de": 5}}}, "the task's own"),
-        ({"source": ()}, "either a source or the members"),
-        ({"members": ("mnli",)}, "either a source or the members"),
+        ({"source": ()}, "either a source, the members of a union, or"),
+        ({"members": ("mnli",)}, "either a source, the members of a union, or"),
         ({"source": Hub("a/b", "main", {"test": "x"}, {})}, "source.files has the splits"),
         ({"source": Files("x", readers.lines, ("text",), rows=(5, 5))}, "source.rows is"),
         ({"licence": ""}, "licence is empty"),

@@ -91,12 +91,13 @@ def _retrieval_problems(stage: Evaluate) -> Iterator[str]:
 def _leaks(stage: Evaluate, data: Reader) -> Iterator[str]:
     """Training rows that the measurement would see again: declared overlaps, and the very same content."""
     place = f"{stage.task}/{stage.split}"
+    places = {name for task in with_members(stage.task) for name in (task.name, f"{task.name}/{stage.split}")}
     measured = {rows.content for rows in stage.data}
     for link in chain(stage.model):
         if not isinstance(link, Train):
             continue
         for name in link.mixture.tasks:
-            if any({stage.task, place} & set(task.overlaps) for task in with_members(name)):
+            if any(places & set(task.overlaps) for task in with_members(name)):
                 yield f"leak: {name} is declared to share training rows with {place}, which would be scored"
         for rows in link.data:
             if rows.split != "train":

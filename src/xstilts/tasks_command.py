@@ -109,7 +109,7 @@ def _listed(task: Task, data: Path | None) -> dict[str, Any]:
         "rows": [None if None in some else sum(filter(None, some)) for some in counts],
         "official_size": task.official_size,
         "metric": task.metric,
-        "sources": list(dict.fromkeys(map(_kind_of, task.sources))) or ["members"],
+        "sources": list(dict.fromkeys(map(_kind_of, task.sources))) or ["members" if task.members else "crossed"],
         "here": _share(here),
         "licence": task.licence,
     }
@@ -136,7 +136,7 @@ def _facts(task: Task, name: str, data: Path | None) -> dict[str, Any]:
 
     facts = _listed(task, data)
     facts |= {name: list(getattr(task, name)) for name in ("overlaps", "members", "trained_before")}
-    facts |= {name: getattr(task, name) for name in ("trained_by", "slice_of", "note")}
+    facts |= {name: getattr(task, name) for name in ("trained_by", "slice_of", "crosses", "note")}
     cells = [(split, code) for split in task.splits for code in task.languages_of(split)]
     here = {cell: tasks.sources_here(task, *cell, data) for cell in cells}
     facts["rows"] = [
@@ -174,7 +174,7 @@ def _way(task: Task, name: str) -> str:
     """How its rows come to this machine."""
     from . import tasks
 
-    parts = [tasks.find(name) for name in task.members] or [task]
+    parts = [tasks.find(name) for name in (*task.members, *filter(None, (task.crosses,)))] or [task]
     kinds = [{_kind_of(source) for source in part.sources} for part in parts]
     if all("miniature" in kind for kind in kinds):
         return "made, nothing to get"

@@ -16,7 +16,19 @@ from .html import page
 from .plots import curve, standalone
 from .profiles import benchmark_tables
 from .stats import Section, is_miniature, sections, series
-from .tables import FOOTNOTE, by_k, by_language, by_language_and_run, by_layer, by_part, by_run, incomplete, percent
+from .tables import (
+    FOOTNOTE,
+    by_k,
+    by_language,
+    by_language_and_run,
+    by_layer,
+    by_pair,
+    by_part,
+    by_run,
+    incomplete,
+    percent,
+    spelt,
+)
 from .views import View, reading
 
 if TYPE_CHECKING:
@@ -140,7 +152,7 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
         "measured with": key["protocol"],
         "numeric path": key["numeric_path"],
         "metric": f"{key['metric']}, version {key['metric_version']}{', in %' * section.in_percent}",
-        "languages in every run": f"{len(section.languages)}: {' '.join(section.languages)}",
+        "languages in every run": f"{len(section.languages)}: {spelt(section.languages)}",
     }
     if (chance := section.chance(section.languages)) is not None:
         facts["guessing"] = f"{percent(chance)} % on average over these languages, every answer equally often"
@@ -169,8 +181,11 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
             yield by_k(read, one, view)
             if (parts := by_part(read, one, view)) is not None:
                 yield parts
-            languages = by_language(read, one, view)
-            yield languages if view == shown[0] or view.layer is not None else Fold("Every language", (languages,))
+            languages = by_pair(read, one, view) if task.crosses else [by_language(read, one, view)]
+            if view == shown[0] or view.layer is not None:
+                yield from languages
+            else:
+                yield Fold("Every language", tuple(languages))
             swept_key = (one.name, view.pooling, view.direction, view.languages)
             yield Fold("Every run", (by_run(read, one, view),))
             if view.layer is not None and swept_key not in swept:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xstilts.spec import canonical_json
-from xstilts.tasks import benchmarks, find
+from xstilts.tasks import benchmarks, find, with_members
 from xstilts.tasks.task import Classify, Miniature, Search
 
 from .rows import STAND_IN, Chain, Document, chain, leaves, training
@@ -306,9 +306,8 @@ def _read(steps: Chain) -> Iterator[str]:
 
 @functools.cache
 def is_miniature(task: str) -> bool:
-    """Whether a task, or one that it is a union of, has the rows of the embedded miniature."""
-    found = find(task)
-    return any(isinstance(source, Miniature) for source in found.sources) or any(map(is_miniature, found.members))
+    """Whether a task, or one that it is made of, has the rows of the embedded miniature."""
+    return any(isinstance(source, Miniature) for found in with_members(task) for source in found.sources)
 
 
 @dataclass(frozen=True)

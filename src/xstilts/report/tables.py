@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from xstilts.tasks import average
-from xstilts.tasks.languages import language
+from xstilts.tasks.languages import PAIR, language, pairs
 
 from .blocks import Cell, Number, Table
 from .stats import Run, Section, Series, Summary, Where, change, summarise, values_at, wilson
@@ -167,6 +167,44 @@ def by_language(section: Section, series: Series, view: View) -> Table:
         lines.append((f"**mean of {len(view.languages)}**", "", "", *cells))
     caption = "Every language against k: mean over runs, ± half of its 95 % interval, and difference Δ to k = 0"
     return Table(caption, ("language", "script", "family", *header), tuple(lines), 3)
+
+
+def by_pair(section: Section, series: Series, view: View) -> list[Table]:
+    """For a task whose languages are pairs: one language and two against k, and for every k the mean of each pair.
+
+    A line of the latter is the language of the first text, a column that of the second; means are over runs.
+    """
+    sides = {code: tuple(code.split(PAIR)) for code in view.languages}
+    same = [code for code, (first, second) in sides.items() if first == second]
+    groups = {"one language": same, "two languages": [code for code in sides if code not in same], "all": [*sides]}
+    groups = {name: codes for name, codes in groups.items() if codes}
+    header = (name for group, codes in groups.items() for name in (f"{group} ({len(codes)})", "Δ"))
+    firsts, seconds = (tuple(dict.fromkeys(pair[side] for pair in sides.values())) for side in (0, 1))
+    lines: list[tuple[Cell, ...]] = []
+    tables = []
+    for k, runs in series.by_k().items():
+        against = (
+            (_mean(section, runs, view.where, codes), _change(section, change(section, runs, view.where, codes)))
+            for codes in groups.values()
+        )
+        lines.append((str(k), *(cell for cells in against for cell in cells)))
+        each: list[tuple[Cell, ...]] = []
+        for line in (*firsts, ""):
+            rows = [
+                [code for code, (first, second) in sides.items() if line in (first, "") and column in (second, "")]
+                for column in (*seconds, "")
+            ]
+            each.append((line or "**mean**", *(_mean(section, runs, view.where, codes) for codes in rows)))
+        caption = f"Every pair at k = {k}: lines are the language of the first text, columns that of the second"
+        tables.append(Table(caption, ("", *seconds, "mean"), tuple(each)))
+    caption = "Both texts in one language and in two, against k: means over runs, and difference Δ to k = 0"
+    return [Table(caption, ("k", *header), tuple(lines)), *tables]
+
+
+def spelt(languages: Sequence[str]) -> str:
+    """Codes of languages; of all pairs of some languages these alone."""
+    own = tuple(dict.fromkeys(code.partition(PAIR)[0] for code in languages))
+    return f"all pairs of {' '.join(own)}" if set(languages) == set(pairs(own)) else " ".join(languages)
 
 
 def by_language_and_run(section: Section, series: Series, view: View) -> list[Table]:

@@ -10,6 +10,7 @@ from xstilts.recipe import STILTS, Recipe
 from xstilts.spec import near, one_of
 from xstilts.stage import SEARCH_NEIGHBOURS, Budget, Encoder, Evaluate, Merge, Mixture, Tiny, Train, Views, has_pooler
 from xstilts.tasks import Search, Task, find, names
+from xstilts.tasks.languages import PAIR, pairs
 
 MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
 TINY_LEARNING_RATE = 5e-4
@@ -177,6 +178,8 @@ def find_target(
     trained = tuple(tuple(map(stand_ins.trained, course)) for course in courses)
     in_one_pool = isinstance(task.kind, Search)
     codes = languages if languages and not in_one_pool else task.languages_of(split)
+    if task.crosses and not all(PAIR in code for code in codes):
+        codes = pairs(codes)
     return Target(name, task, split, codes, trained)
 
 

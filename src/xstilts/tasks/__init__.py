@@ -9,7 +9,7 @@ from xstilts.spec import one_of
 from .benchmarks import BENCHMARKS, PROFILE_OF, PROFILES, Profile, Protocol, average, layer_for, metrics_of, profile
 from .choice import CHOICE_TASKS
 from .contrastive import CONTRASTIVE_TASKS
-from .languages import LANGUAGES, Language, langs, language
+from .languages import LANGUAGES, PAIR, Language, langs, language
 from .made import MADE_TASKS
 from .pairs import PAIR_TASKS
 from .qa import QA_TASKS
@@ -124,10 +124,10 @@ def find(name: str) -> Task:
 
 
 def with_members(name: str) -> Iterator[Task]:
-    """A task and, of a union, everything in it."""
+    """A task and what it is made of: everything in a union, or what it crosses."""
     task = find(name)
     yield task
-    for member in task.members:
+    for member in (*task.members, *filter(None, (task.crosses,))):
         yield from with_members(member)
 
 
@@ -153,6 +153,7 @@ def _check_references(task: Task, known: dict[str, Task]) -> None:
         ("trained_by", (task.trained_by,) if task.trained_by else ()),
         ("trained_before", task.trained_before),
         ("slice_of", (task.slice_of,) if task.slice_of else ()),
+        ("crosses", (task.crosses,) if task.crosses else ()),
         ("overlaps", task.overlaps),
     ):
         for reference in references:
@@ -162,6 +163,14 @@ def _check_references(task: Task, known: dict[str, Task]) -> None:
                 one_of(f"split in {field} of {task.name!r}", split, known[name].splits)
     for name in task.trained_before:
         one_of(f"split of {name!r}, in trained_before of {task.name!r}", "train", known[name].splits)
+    if task.crosses:
+        crossed = known[task.crosses]
+        for code in {part for pair in task.languages for part in pair.split(PAIR)}:
+            one_of(f"language of {crossed.name!r}, which {task.name!r} crosses", code, crossed.languages)
+        for split in task.splits:
+            one_of(f"split of {crossed.name!r}, which {task.name!r} crosses", split, crossed.splits)
+        if crossed.kind != task.kind or crossed.crosses:
+            raise ValueError(f"task {task.name!r}: expected {crossed.name!r}, which it crosses, to have its kind")
     for member in (known[name] for name in task.members):
         if member.kind != task.kind or not set(task.languages) <= set(member.languages):
             raise ValueError(f"union {task.name!r}: expected its member {member.name!r} to have its kind and languages")

@@ -98,12 +98,22 @@ MULTILINGUAL = Language("mul", "several languages", "mul", "Zyyy", "several", No
 """The language of a pool of texts in several ones (ISO 639-2)."""
 
 
+PAIR = "-"
+"""Between the codes of a pair of languages: ``de-fr`` has its first text in German and its second in French."""
+
+
 def language(code: str) -> Language:
-    """The language of a code, `MULTILINGUAL` for ``mul``.
+    """The language of a code, `MULTILINGUAL` for ``mul``; of a pair, what its two have in common.
 
     Raises:
         ValueError: for an unknown code, with the near ones.
     """
+    if PAIR in code:
+        first, second = (language(part) for part in code.split(PAIR, 1))
+        script = first.script if first.script == second.script else MULTILINGUAL.script
+        family = first.family if first.family == second.family else MULTILINGUAL.family
+        iso = f"{first.iso639_3}{PAIR}{second.iso639_3}"
+        return Language(code, f"{first.name} and {second.name}", iso, script, family, None)
     known = LANGUAGES | {MULTILINGUAL.code: MULTILINGUAL}
     one_of("language", code, known)
     return known[code]
@@ -116,6 +126,11 @@ def langs(codes: str) -> tuple[str, ...]:
         ValueError: for an unknown code.
     """
     return tuple(language(code).code for code in codes.split())
+
+
+def pairs(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Every pair of two codes, equal ones among them, by the first and then by the second."""
+    return tuple(f"{first}{PAIR}{second}" for first in codes for second in codes)
 
 
 MINIATURE_LANGUAGES = langs("en ar de es fr hi ru sw tr zh")

@@ -8,7 +8,7 @@ from typing import Any
 
 from .choice import copa
 from .languages import MINIATURE_LANGUAGES, MULTILINGUAL
-from .pairs import NLI_LABELS, PARAPHRASE_LABELS, QQP_LABELS, inference, paraphrase
+from .pairs import NLI_LABELS, PARAPHRASE_LABELS, QQP_LABELS, generalised, inference, paraphrase
 from .readers import Row
 from .tagging import NER_LABELS, UPOS
 from .task import (
@@ -152,15 +152,19 @@ _CHOICE = _english("choice", Choose(), _choices, "accuracy")
 _CAUSES = _english("causes", Choose(), copa, "accuracy")
 _LAREQA_TRAIN = _english("lareqa-train", Embed(), _answering, "accuracy")
 _MEWSLI_TRAIN = _english("mewsli-train", Embed(), _description, "accuracy")
+_XNLI = _target(_NLI, "mini-xnli", test=900)
+_XPARAPHRASE = _target(_PARAPHRASE, "mini-xparaphrase")
 _FROM_ONE_POOL = Search(queries=MINIATURE_LANGUAGES)
 
 MADE_TASKS = (
     _NLI,
     _NLI_2,
     _NLI_PLUS,
-    _target(_NLI, "mini-xnli", test=900),
+    _XNLI,
+    generalised(_XNLI),
     _PARAPHRASE,
-    _target(_PARAPHRASE, "mini-xparaphrase"),
+    _XPARAPHRASE,
+    generalised(_XPARAPHRASE),
     _english("questions", Classify(QQP_LABELS), paraphrase, "accuracy"),
     _english("answers", Classify(("not_answered", "answered")), paraphrase, "accuracy"),
     _TAGS,
@@ -241,6 +245,8 @@ MINIATURE_OF: dict[str, str] = {
     # targets
     "xnli": "mini-xnli",
     "paws-x": "mini-xparaphrase",
+    "xnli-generalised": "mini-xnli-generalised",
+    "paws-x-generalised": "mini-xparaphrase-generalised",
     "udpos": "mini-xtags",
     "panx": "mini-xentities",
     "xquad": "mini-xqa",

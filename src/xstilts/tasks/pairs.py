@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import readers
-from .languages import langs
+from .languages import langs, pairs
 from .readers import Row
 from .task import Classify, Files, Hub, Pair, Splits, Task
 
@@ -278,6 +280,49 @@ PAWS_X_DEV_HALF = Task(
     note="dev rows 1001 to 2000; in English 2 pairs and 434 sentences also occur in rows 1 to 1000",
 )
 
+
+_OTHER_LABEL = {
+    "de-en": (15, 17), "de-es": (14, 24), "de-fr": (15, 18), "de-ja": (22, 17), "de-ko": (22, 21), "de-zh": (17, 19),
+    "en-es": (7, 9), "en-fr": (0, 3), "en-ja": (9, 0), "en-ko": (11, 12), "en-zh": (4, 6), "es-fr": (7, 12),
+    "es-ja": (14, 9), "es-ko": (16, 21), "es-zh": (11, 15), "fr-ja": (9, 3), "fr-ko": (11, 15), "fr-zh": (4, 7),
+    "ja-ko": (12, 12), "ja-zh": (13, 6), "ko-zh": (13, 16),
+}  # fmt: skip
+"""Rows of the halves of PAWS-X dev that have another label in another language: one has ``NS`` for a sentence and 0."""
+
+
+def generalised(task: Task, *halves: int) -> Task:
+    """A task whose first sentences are in one language and second ones in another, for every pair of its languages.
+
+    The generalised setting of Huang et al. 2021 (uclanlp/Robust-XLT, ``scripts/eval_generalized_xnli.sh``). Given
+    ``halves`` of PAWS-X dev, rows with two labels are left out; how many these are of its test is not declared.
+    """
+    whole, at, slice = task.name.partition("@")
+    languages = pairs(task.languages)
+    rows = {split: count for split, count in task.rows.items() if split != "train"}
+    if halves:
+        lost = (_OTHER_LABEL.get("-".join(sorted(code.split("-"))), (0, 0)) for code in languages)
+        counts = (1_000 * len(halves) - sum(two[half] for half in halves) for two in lost)
+        rows = {"dev": dict(zip(languages, counts, strict=True))}
+    left_out = "rows whose labels differ between the two languages, where one was not translated, are left out"
+    return replace(
+        task,
+        name=f"{whole}-generalised{at}{slice}",
+        languages=languages,
+        splits=replace(task.splits, train=None),
+        source=(),
+        rows=rows,
+        official_size=None,
+        overlaps=(),
+        slice_of=f"{task.slice_of}-generalised" if task.slice_of else None,
+        crosses=task.name,
+        note="; ".join([task.note, *([left_out] if halves else [])]),
+    )
+
+
+XNLI_GENERALISED = generalised(XNLI)
+PAWS_X_GENERALISED = generalised(PAWS_X, 0, 1)
+PAWS_X_GENERALISED_DEV_HALF = generalised(PAWS_X_DEV_HALF, 1)
+
 PAIR_TASKS = (
     MNLI,
     MNLI_SAMPLE,
@@ -291,4 +336,7 @@ PAIR_TASKS = (
     PAWS_X,
     PAWS_X_EN_DEV_HALF,
     PAWS_X_DEV_HALF,
+    XNLI_GENERALISED,
+    PAWS_X_GENERALISED,
+    PAWS_X_GENERALISED_DEV_HALF,
 )

@@ -11,8 +11,11 @@ from typing import Any
 
 from xstilts import spec
 
+from .languages import PAIR
 from .readers import BROKEN_GZIP, Row, parquet
-from .task import Example, Files, Hub, Miniature, Source, Task, example_problem, kind_declaration, rows_of
+from .task import Example, Files, Hub, Miniature, Pair, Source, Task, example_problem, kind_declaration, rows_of
+
+_DIFFERENT_LABELS = 0.05  # PAWS-X: 43 of 2,000 at most
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ def available(task: Task, split: str, language: str, data_dir: Path | None = Non
         ValueError: for a split or a language that the task does not have.
     """
     task.count(split, language)
-    if task.members:
-        return all(available(member, split, language, data_dir) for member in _members(task))
+    if parts := _parts(task, language):
+        return all(available(part, split, code, data_dir) for part, code in parts)
     return bool(sources_here(task, split, language, data_dir))
 
 
@@ -53,8 +56,8 @@ def data_files(task: Task, split: str, language: str, data_dir: Path | None = No
         ValueError: for a split or a language that the task does not have, and for missing files, naming the
             paths looked for and what to do.
     """
-    if task.members:
-        return [path for member in _members(task) for path in data_files(member, split, language, data_dir)]
+    if parts := _parts(task, language):
+        return [path for part, code in parts for path in data_files(part, split, code, data_dir)]
     return list(_find(task, split, language, data_dir).paths)
 
 
@@ -78,9 +81,9 @@ def content(
         ValueError: as `data_files`, and for broken gzip.
     """
     declaration: dict[str, Any] = {"kind": kind_declaration(task.kind), "version": task.version}
-    if task.members:
-        declaration["members"] = [
-            content(member, split, language, data_dir, cache_dir=cache_dir) for member in _members(task)
+    if parts := _parts(task, language):
+        declaration["crossed" if task.crosses else "members"] = [
+            content(part, split, code, data_dir, cache_dir=cache_dir) for part, code in parts
         ]
         return spec.digest(spec.canonical_json(declaration))
     found = _find(task, split, language, data_dir)
@@ -112,9 +115,10 @@ def examples(task: Task, split: str, language: str, data_dir: Path | None = None
             when the number of rows is not the declared one.
     """
     expected = task.count(split, language)
-    if task.members:
-        read = [example for member in _members(task) for example in examples(member, split, language, data_dir)]
-        place = "its members " + ", ".join(task.members)
+    if parts := _parts(task, language):
+        sides = [examples(part, split, code, data_dir) for part, code in parts]
+        read = list(_crossed(task, language, *sides)) if task.crosses else [one for side in sides for one in side]
+        place = task.crosses or "its members " + ", ".join(task.members)
     else:
         found = _find(task, split, language, data_dir)
         rows = _rows(found, split, language, expected)
@@ -138,8 +142,8 @@ def download(task: Task) -> list[Path]:
     Raises:
         ValueError: for a task that the hub does not have.
     """
-    if task.members:
-        return [path for member in _members(task) for path in download(member)]
+    if parts := dict.fromkeys(part for part, _ in _parts(task, task.languages[0])):
+        return [path for part in parts for path in download(part)]
     hub = next((source for source in task.sources if isinstance(source, Hub)), None)
     if hub is None:
         raise ValueError(f"task {task.name!r} cannot be fetched: {_advice(task)}")
@@ -158,10 +162,32 @@ def download(task: Task) -> list[Path]:
     return list(files)
 
 
-def _members(task: Task) -> list[Task]:
+def _parts(task: Task, language: str) -> list[tuple[Task, str]]:
+    """The tasks whose rows a task's rows are, and in which languages: its members, or twice the one that it crosses."""
     from xstilts import tasks
 
-    return [tasks.find(name) for name in task.members]
+    if task.crosses:
+        return [(tasks.find(task.crosses), code) for code in language.split(PAIR)]
+    return [(tasks.find(name), language) for name in task.members]
+
+
+def _crossed(task: Task, language: str, first: list[Example], second: list[Example]) -> Iterator[Example]:
+    """The first sentences of some pairs with the second ones of the same pairs in another language.
+
+    Rows whose labels differ are left out: in one of the languages they are not what they are in the other (PAWS-X has
+    ``NS`` for a sentence that was not translated, and the label 0).
+
+    Raises:
+        ValueError: when the rows are not the same pairs: another number, or more labels that differ.
+    """
+    pairs = [(one, other) for one, other in zip(first, second, strict=False) if isinstance(one, Pair)]
+    same = [(one, other) for one, other in pairs if isinstance(other, Pair) and one.label == other.label]
+    if len(first) != len(second) or len(same) < (1 - _DIFFERENT_LABELS) * len(first):
+        raise ValueError(
+            f"{task.name} in {language!r}: expected the same rows of {task.crosses} in both languages, "
+            f"got {len(first)} and {len(second)}, of which {len(same)} have the same label"
+        )
+    return (Pair(one.first, other.second, one.label) for one, other in same if isinstance(other, Pair))
 
 
 def _find(task: Task, split: str, language: str, data_dir: Path | None) -> _Found:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias, get_args
 from xstilts.metrics import METRICS
 from xstilts.spec import one_of
 
+from .languages import PAIR
 from .languages import language as _language
 from .readers import Row
 
@@ -295,6 +296,8 @@ class Task:
             scoring there is refused.
         members: tasks whose rows, in this order, are the rows of this union with one head.
         slice_of: the task that this one is a slice of.
+        crosses: a task of pairs of sentences in several languages, row for row the same, whose rows this one joins:
+            the language ``de-fr`` has the first sentence from German and the second from French.
         note: what a reader of its numbers must know.
     """
 
@@ -314,6 +317,7 @@ class Task:
     overlaps: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     slice_of: str | None = None
+    crosses: str | None = None
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -375,8 +379,12 @@ def _problems(task: Task) -> Iterator[str]:
         _language(code)
     if not list(task.splits):
         yield "splits is empty: expected at least one of train, dev, test"
-    if bool(task.members) == bool(task.sources):
-        yield "expected either a source or the members of a union"
+    if sum(map(bool, (task.members, task.sources, task.crosses))) != 1:
+        yield "expected either a source, the members of a union, or the task that it crosses"
+    if bool(task.crosses) != all(PAIR in code for code in task.languages):
+        yield f"languages is {task.languages!r}: expected pairs such as 'de-fr' where it crosses a task, and only there"
+    if task.crosses and not isinstance(task.kind, Classify):
+        yield f"crosses is {task.crosses!r}: expected a kind of pairs of sentences, got {task.kind.name}"
     for source in task.sources:
         if not isinstance(source, Hub | Files | Miniature):
             yield f"source is {source!r}: expected Hub, Files or Miniature"
