@@ -442,3 +442,86 @@ def test_a_target_of_every_token_is_packed_like_the_tokens() -> None:
     table = pa.table({"ids": ids, "lengths": [[3], [2], [1, 3]], "tag": tags})
     batch = collate(Tokenised(table), [1, 2, 0], CPU)
     assert batch.targets["tag"].tolist() == [10 * id for id in batch.ids.tolist()]
+
+
+# ------------------------------------------------------------------------------------- steps of several tasks
+
+
+def seen_of(course: Schedule) -> list[list[int]]:
+    """The rows of each task, in the order in which steps take them."""
+    seen: list[list[int]] = [[] for _ in course.tasks]
+    for step in range(course.num_steps):
+        for task, rows in course.parts(step):
+            seen[task].extend(rows.tolist())
+    return seen
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 20)), min_size=2, max_size=3),
+    st.sampled_from((1, 2, 4, "all")),
+    st.integers(40, 160),
+    st.integers(0, 3),
+)
+def test_steps_of_several_tasks_keep_their_size_and_the_shares(
+    tasks: list[tuple[int, int]], tasks_per_step: int | str, amount: int, seed: int
+) -> None:
+    sizes, weights = zip(*tasks, strict=True)
+    names, num_tasks = TASKS[: len(tasks)], len(tasks)
+    mixture = Mixture(names, policy="explicit", weights=weights, tasks_per_step=tasks_per_step)
+    share = np.array(mixture.weights) / sum(weights)
+    sizes = tuple(size for _, size in sorted(zip(names, sizes, strict=True)))
+    if (apportion(amount, share) == 0).any():
+        return
+    course = plan(Budget(amount), mixture, sizes=sizes, batch=(8,) * num_tasks, seed=seed)
+    assert course.examples.tolist() == apportion(amount, share).tolist()
+    seen = seen_of(course)
+    assert [len(rows) for rows in seen] == course.examples.tolist()
+    for size, rows in zip(sizes, seen, strict=True):
+        for first in range(0, len(rows), size):
+            assert len({*rows[first : first + size]}) == len(rows[first : first + size]), "a row twice in one pass"
+    counts = np.zeros((course.num_steps, num_tasks), dtype=int)
+    for step in range(course.num_steps):
+        for task, rows in course.parts(step):
+            counts[step, task] = len(rows)
+    if tasks_per_step == "all":
+        assert (counts.sum(1)[:-1] == 8).all()
+        exact = course.examples / amount * 8
+        assert (np.abs(counts[:-1] - exact) <= 1 + num_tasks * exact / 8 + 1e-9).all(), "every step has the shares"
+    elif tasks_per_step != 1:
+        num_whole = int((course.examples // (8 // tasks_per_step)).sum()) // tasks_per_step
+        assert (counts.sum(1)[:num_whole] == 8).all(), "what is left of a task comes last"
+        assert ((counts > 0).sum(1) <= tasks_per_step).all()
+    assert ((counts > 0).sum(1) > 1).any() or tasks_per_step == 1
+
+
+@pytest.mark.parametrize("tasks_per_step", [2, 4, "all"])
+@pytest.mark.parametrize("draw", ["exact", "random"])
+def test_a_tasks_order_does_not_depend_on_how_steps_are_made(tasks_per_step: int | str, draw: str) -> None:
+    alone = plan(Budget(40, "steps"), Mixture(TASKS[:1]), sizes=(50,), batch=(8,))
+    mixture = Mixture(TASKS, policy="uniform", draw=draw, tasks_per_step=tasks_per_step)
+    course = plan(Budget(30, "steps"), mixture, sizes=(50, 7, 5), batch=(8, 8, 8))
+    assert course.num_steps == 30
+    assert course.examples.sum() == 240
+    rows = seen_of(course)[0]
+    assert rows == seen_of(alone)[0][: len(rows)]
+    others = [tuple(task for task, _ in course.parts(step)) for step in range(30)]
+    assert len({*others}) > 1 or tasks_per_step == "all"
+    assert course.names(0) == "+".join(TASKS[task] for task in others[0])
+
+
+def test_one_part_a_step_is_what_it_was() -> None:
+    """The schedule of one task a step, pinned: stored trainings go by it."""
+    course = plan(Budget(44))
+    assert course.task_of_step.tolist() == [1, 2, 0, 2, 2, 0, 0, 1, 1, 1, 1, 0, 2, 0, 2]
+    assert [rows.tolist() for _, rows in course.parts(0)] == [[4, 1, 6]]
+
+
+def test_examples_of_all_tasks_in_every_step() -> None:
+    mixture = Mixture(TASKS, policy="explicit", weights=(8, 5, 3), tasks_per_step="all")
+    course = plan(Budget(50, "steps"), mixture, sizes=(50, 40, 30), batch=(16, 16, 16))
+    assert course.examples.tolist() == [400, 250, 150]
+    for step in range(50):
+        counts = [len(rows) for _, rows in course.parts(step)]
+        assert sum(counts) == 16
+        assert np.abs(np.array(counts) - (8, 5, 3)).max() <= 1

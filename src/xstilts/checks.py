@@ -37,6 +37,7 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             if override.task not in stage.mixture.tasks:
                 close = near(override.task, stage.mixture.tasks)
                 yield f"recipe.overrides names {override.task!r}, which is not in the mixture{close}"
+        yield from _step_problems(stage)
     if isinstance(stage, Evaluate):
         task = find(stage.task)
         if task.is_retrieval:
@@ -69,6 +70,19 @@ def selection_problems(stages: Iterable[Stage]) -> Iterator[str]:
             if rows.content in chosen_by:
                 what = f"{rows.task}/{rows.split} in {rows.language!r}"
                 yield f"leak: a merge chooses its models by {what}, which would be scored: choose by other rows"
+
+
+def _step_problems(stage: Train) -> Iterator[str]:
+    """What a step of several tasks cannot be."""
+    parts, size = stage.mixture.tasks_per_step, stage.recipe.batch_examples
+    if parts == 1:
+        return
+    for override in stage.recipe.overrides:
+        if override.batch_examples not in (None, size):
+            given = f"recipe.overrides gives {override.task} {override.batch_examples} examples a step"
+            yield f"mixture.tasks_per_step is {parts!r}, and {given}: expected one size for all tasks, batch_examples"
+    if parts != "all" and size % int(parts):
+        yield f"mixture.tasks_per_step is {parts}: expected a divisor of recipe.batch_examples, which is {size}"
 
 
 def _retrieval_problems(stage: Evaluate) -> Iterator[str]:

@@ -23,6 +23,7 @@ _ROBUST: dict[str, dict[str, Any]] = {
     "smart": {"epsilon": 1e-5, "norm": "linf", "num_steps": 1, "step_size": 1e-3, "weight": 1.0},
 }
 """Which fields of `Robust` each method takes, and their values where none is given."""
+LOSS_BALANCES = ("none", "log-classes", "uncertainty")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,10 @@ class Recipe(Value):
     A head reads what ``aggregation`` makes of the hidden states of each token: the ``last``, a learned ``mix`` of all,
     or ``attention`` over all from the last (`engine.aggregation` has the formulas). ``layer_decay`` makes the rate of
     layer l of L ``learning_rate * layer_decay ** (L - l)``, l = 0 for the embeddings; heads have the full rate.
+
+    ``loss_balance`` weighs the losses of a mixture's tasks: *log-classes* divides each by what guessing costs (Muppet);
+    *uncertainty* by a trained variance of the task (Kendall et al. 2018), whose rate is ``variance_rate`` times the
+    recipe's.
     """
 
     kind: ClassVar[str] = "recipe"
@@ -158,6 +163,8 @@ class Recipe(Value):
     dual_pooling: str = declared(default="pooler", absent="pooler")
     dual_scale: float = declared(default=100.0, absent=100.0)
     robust: Robust | None = declared(absent=None)
+    loss_balance: str = declared(absent="none")
+    variance_rate: float = declared(absent=100.0)
     precision: str = "float32"
     num_threads: int = 1
     checkpoint: str = "last"
@@ -181,10 +188,11 @@ class Recipe(Value):
         one_of("precision", self.precision, PRECISIONS)
         one_of("decay", self.decay, ("linear", "constant"))
         one_of("dual_pooling", self.dual_pooling, DUAL_POOLINGS)
-        positive(self, "dual_scale")
+        positive(self, "dual_scale", "variance_rate")
         one_of("aggregation", self.aggregation, AGGREGATIONS)
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"recipe.layer_decay is {self.layer_decay}: expected 0 < decay <= 1")
+        one_of("loss balance", self.loss_balance, LOSS_BALANCES)
         if self.checkpoint not in ("last", "best"):
             raise ValueError(
                 f"recipe.checkpoint is {self.checkpoint!r}: expected 'last' or 'best' (on English dev data; a choice "

@@ -93,6 +93,9 @@ class Mixture(Value):
 
     ``draw="exact"`` gives every task its share of the steps to the nearest step, in shuffled order;
     ``draw="random"`` draws every step's task independently, as jiant does.
+
+    With ``tasks_per_step`` above 1 a step is so many parts of equal size, each of one task, drawn as whole steps are
+    otherwise (Muppet's heterogeneous batches); ``"all"`` gives every step examples of all tasks in their shares.
     """
 
     kind: ClassVar[str] = "mixture"
@@ -104,6 +107,7 @@ class Mixture(Value):
     weights: tuple[float, ...] = ()
     languages: tuple[str, ...] = ()
     draw: str = "exact"
+    tasks_per_step: int | str = declared(absent=1)
 
     @property
     def reads_official_sizes(self) -> bool:
@@ -124,6 +128,10 @@ class Mixture(Value):
             raise ValueError("mixture.weights belongs to policy 'explicit', and that policy needs it")
         if self.weights and (len(self.weights) != len(self.tasks) or min(self.weights) <= 0):
             raise ValueError(f"mixture.weights has {len(self.weights)} values for {len(self.tasks)} tasks, all above 0")
+        if not (self.tasks_per_step == "all" or (isinstance(self.tasks_per_step, int) and self.tasks_per_step > 0)):
+            raise ValueError(f"mixture.tasks_per_step is {self.tasks_per_step!r}: expected a number above 0, or 'all'")
+        if len(self.tasks) == 1:  # the same steps
+            object.__setattr__(self, "tasks_per_step", 1)
         order = sorted(range(len(self.tasks)), key=self.tasks.__getitem__)  # a mixture is a set: one spelling, one id
         object.__setattr__(self, "tasks", tuple(self.tasks[i] for i in order))
         object.__setattr__(self, "weights", tuple(self.weights[i] for i in order if self.weights))

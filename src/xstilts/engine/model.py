@@ -15,7 +15,7 @@ from xstilts.recipe import STILTS, Lora, Recipe
 from xstilts.spec import stream_seed
 from xstilts.tasks import find
 
-from . import aggregation, folders
+from . import aggregation, balance, folders
 from . import encoder as encoders
 from .checkpoint import tensors_of
 from .kinds import KINDS
@@ -53,6 +53,8 @@ class Model(nn.Module):
             if head is None:
                 raise ValueError(f"{name} is a task of kind {task.kind.name}: it is measured, not trained on")
             head.aggregation = read
+            if recipe.loss_balance == "uncertainty":
+                balance.add_log_variance(head)
             self.heads[_key(name)] = head
 
     def head(self, task: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -209,28 +209,54 @@ def apportion(total: int, parts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The whole course of a Train stage, known before it starts: a step's number is the only cursor."""
+    """The whole course of a Train stage, known before it starts: a step's number is the only cursor.
+
+    A step is one part or several that follow one another, each of one task.
+    """
 
     tasks: tuple[str, ...]
-    batch_examples: tuple[int, ...]  # [K] examples in a full step of each task
+    batch_examples: tuple[int, ...]  # [K] examples in a full part of each task
     sizes: tuple[int, ...]  # [K] rows present
     examples: np.ndarray  # [K] examples in all
-    task_of_step: np.ndarray  # [S]
-    occurrence: np.ndarray  # [S] how many steps of that task came before
+    task_of_part: np.ndarray  # [P]
+    occurrence: np.ndarray  # [P] how many parts of that task came before
     seed: int
+    parts_per_step: int = 1
 
     @property
     def num_steps(self) -> int:
         """S."""
-        return len(self.task_of_step)
+        return -(-len(self.task_of_part) // self.parts_per_step)
+
+    @property
+    def task_of_step(self) -> np.ndarray:
+        """The task of each step [S], where a step is one part."""
+        assert self.parts_per_step == 1, "a step has one task"
+        return self.task_of_part
 
     def rows(self, step: int) -> np.ndarray:
-        """Row numbers of the examples of ``step``; a pass that ends is reshuffled."""
-        task = int(self.task_of_step[step])
-        first = int(self.occurrence[step]) * self.batch_examples[task]
+        """Row numbers of the examples of ``step``, where a step is one part."""
+        ((_, rows),) = self.parts(step)
+        return rows
+
+    def parts(self, step: int) -> list[tuple[int, np.ndarray]]:
+        """The tasks of ``step``, ascending, with the row numbers of their examples; a pass that ends is reshuffled."""
+        first = step * self.parts_per_step
+        found: dict[int, list[int]] = {}
+        for part in range(first, min(first + self.parts_per_step, len(self.task_of_part))):
+            found.setdefault(int(self.task_of_part[part]), []).extend(self._rows(part))
+        return [(task, np.array(found[task])) for task in sorted(found)]
+
+    def names(self, step: int) -> str:
+        """The tasks of ``step`` in words."""
+        return "+".join(self.tasks[task] for task, _ in self.parts(step))
+
+    def _rows(self, part: int) -> Iterator[int]:
+        task = int(self.task_of_part[part])
+        first = int(self.occurrence[part]) * self.batch_examples[task]
         last = min(first + self.batch_examples[task], int(self.examples[task]))
         size = self.sizes[task]
-        return np.array([_order(self.seed, self.tasks[task], at // size, size)[at % size] for at in range(first, last)])
+        return (_order(self.seed, self.tasks[task], at // size, size)[at % size] for at in range(first, last))
 
 
 @functools.lru_cache(maxsize=64)
@@ -247,9 +273,11 @@ def schedule(
     official: Sequence[int | None],
     batch_examples: Sequence[int],
 ) -> Schedule:
-    """Lay out a Train stage: one task a step, every task its share of the budget.
+    """Lay out a Train stage: one task a step, or a part of a step, every task its share of the budget.
 
-    The last step of a task holds what is left of its examples, so that a budget in examples is met exactly.
+    The last part of a task holds what is left of its examples, so that a budget in examples is met exactly. With
+    ``tasks_per_step="all"`` a part is one example, and the n-th of a task's N comes at (n + u) / N of the way, for a
+    random u of its own: of the B examples of a step a task of share p has p B, but for 1 + p K.
     An epoch is one pass over the rows present (of at most ``cap`` rows under policy *capped*).
 
     Raises:
@@ -257,8 +285,13 @@ def schedule(
     """
     parts = shares(mixture, present, official)
     batch = np.array(batch_examples, dtype=np.int64)
+    each = int(batch[0] if mixture.tasks_per_step == "all" else mixture.tasks_per_step)
+    assert each == 1 or {*(batch % each).tolist(), *(batch - batch[0]).tolist()} == {0}, (
+        "the plan refuses parts of different sizes"
+    )
+    batch //= each
     if budget.unit == "steps":
-        steps = apportion(round(budget.amount), parts)
+        steps = apportion(round(budget.amount) * each, parts)
         examples = steps * batch
     else:
         cap = mixture.cap if mixture.policy == "capped" else max(present)
@@ -273,8 +306,15 @@ def schedule(
     if mixture.draw == "random":
         order = generator.choice(len(parts), size=int(steps.sum()), p=parts)
         examples = np.bincount(order, minlength=len(parts)) * batch
+    elif mixture.tasks_per_step == "all":
+        way = [
+            (np.arange(count) + start) / count for count, start in zip(steps, generator.random(len(parts)), strict=True)
+        ]
+        order = np.repeat(np.arange(len(parts)), steps)[np.argsort(np.concatenate(way), kind="stable")]
     else:
-        order = generator.permutation(np.repeat(np.arange(len(parts)), steps))
+        last = examples % batch > 0 if each > 1 else np.zeros(len(parts), dtype=bool)  # steps before them stay whole
+        order = generator.permutation(np.repeat(np.arange(len(parts)), steps - last))
+        order = np.append(order, np.flatnonzero(last))
     occurrence = np.zeros(len(order), dtype=np.int64)
     for task in range(len(parts)):
         occurrence[order == task] = np.arange(int((order == task).sum()))
@@ -283,7 +323,8 @@ def schedule(
         batch_examples=tuple(int(b) for b in batch),
         sizes=tuple(present),
         examples=examples,
-        task_of_step=order,
+        task_of_part=order,
         occurrence=occurrence,
         seed=seed,
+        parts_per_step=each,
     )

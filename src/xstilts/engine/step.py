@@ -16,6 +16,7 @@ from xstilts.spec import stream_seed
 from xstilts.stage import Train
 from xstilts.tasks.task import Task
 
+from . import balance
 from .attention import varlen_problem
 from .data import Tokenised
 from .kinds import KINDS
@@ -48,7 +49,7 @@ def decay_factor(recipe: Recipe, num_done: int, num_steps: int, share: float = 1
 
 
 def adamw(model: Model, recipe: Recipe, device: torch.device) -> torch.optim.AdamW:
-    """AdamW without decay on biases and normalisation weights: the parameters of one dimension.
+    """AdamW without decay on biases, normalisation weights and tasks' variances: the parameters of one dimension.
 
     A group's ``rate_share`` is what its parameters get of the recipe's rate.
 
@@ -57,6 +58,8 @@ def adamw(model: Model, recipe: Recipe, device: torch.device) -> torch.optim.Ada
     """
     on_cuda = device.type == "cuda"
     shares = rate_shares(model, recipe.layer_decay) if recipe.layer_decay != 1 else {}
+    variances = balance.log_variances(model)
+    shares |= {name: recipe.variance_rate for name, p in model.named_parameters() if id(p) in variances}
     groups: list[dict[str, Any]] = []
     for share in sorted({1.0, *shares.values()}):
         own = [p for name, p in model.named_parameters() if p.requires_grad and shares.get(name, 1.0) == share]
@@ -90,6 +93,8 @@ def graph_problem(stage: Train, model: Model, kinds: set[str], device: torch.dev
         return "the steps of adapters (lora) were not tried as graphs"
     if model.encoder.recomputes:
         return "activations are computed again in the backward pass"
+    if stage.mixture.tasks_per_step != 1:
+        return "a step has examples of several tasks"
     if "mlm" in kinds:
         return "masked language modelling has a varying number of masked tokens"
     if stage.recipe.robust is not None and stage.recipe.robust.method in ("adversarial", "smart"):
@@ -148,21 +153,23 @@ class Steps:
             shapes.append({size: Shape(size, most, longest) for size in sizes})
         return shapes
 
-    def batch(self, step: int) -> tuple[Batch, Shape | None]:
-        """The batch of a step, on the device, or on the CPU in the shape that its graph takes."""
-        number, rows = int(self._plan.task_of_step[step]), self._plan.rows(step)
+    def batch(self, step: int) -> tuple[list[tuple[int, Batch]], Shape | None]:
+        """The tasks of a step by number with their batches, on the device, or on the CPU in the shape of its graph."""
+        parts = self._plan.parts(step)
         shapes = self._shapes  # once: the thread that does the steps may give them up meanwhile
+        number, rows = parts[0]
         if not shapes or len(rows) < self._plan.batch_examples[number]:  # what is left of a task's examples
-            return collate(self._data[number], rows, self._device), None
-        num_tokens = self.num_tokens(step, rows)
+            return [(task, collate(self._data[task], own, self._device)) for task, own in parts], None
+        num_tokens = int(self._data[number].num_tokens[rows].sum())
         shape = next(shape for size, shape in shapes[number].items() if size >= num_tokens)
-        return _mapped(collate(self._data[number], rows, torch.device("cpu"), shape), Tensor.pin_memory), shape
+        batch = collate(self._data[number], rows, torch.device("cpu"), shape)
+        return [(number, _mapped(batch, Tensor.pin_memory))], shape
 
-    def num_tokens(self, step: int, rows: np.ndarray) -> int:
+    def num_tokens(self, batches: list[tuple[int, Batch]]) -> int:
         """Tokens of a step's rows without those that fill."""
-        return int(self._data[int(self._plan.task_of_step[step])].num_tokens[rows].sum())
+        return sum(int(self._data[number].num_tokens[batch.rows].sum()) for number, batch in batches)
 
-    def __call__(self, step: int, batch: Batch, shape: Shape | None) -> Tensor:
+    def __call__(self, step: int, batches: list[tuple[int, Batch]], shape: Shape | None) -> Tensor:
         """Do one step; the loss before it, [] on the device, to be read before the next step.
 
         When the device has not enough memory, this step and all further ones are done in twice as many parts.
@@ -172,11 +179,11 @@ class Steps:
         """
         while True:
             try:
-                return self._step(step, batch, shape if self.num_parts == 1 else None)
+                return self._step(step, batches, shape if self.num_parts == 1 else None)
             except torch.OutOfMemoryError as error:
-                task = self._tasks[int(self._plan.task_of_step[step])]
-                if self.num_parts >= batch.num_examples or KINDS[task.kind.name].num_terms(batch) is None:
-                    what = f"a step of {batch.num_examples} examples of {task.name} in {self.num_parts} parts"
+                if not any(self._splits(number, batch) for number, batch in batches):
+                    size = sum(batch.num_examples for _, batch in batches)
+                    what = f"a step of {size} examples of {self._plan.names(step)} in {self.num_parts} parts"
                     error.add_note(f"{what} does not fit: lower batch_examples or max_tokens")
                     raise
             self.num_parts *= 2
@@ -185,9 +192,26 @@ class Steps:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _step(self, step: int, batch: Batch, shape: Shape | None) -> Tensor:
+    def _splits(self, number: int, batch: Batch) -> bool:
+        """Whether a task's batch can be done in more parts than now."""
+        kind = KINDS[self._tasks[number].kind.name]
+        return self.num_parts < batch.num_examples and kind.num_terms(batch) is not None
+
+    def _parts(self, number: int, batch: Batch) -> list[Batch]:
+        """A task's batch as it is, or in as many parts as steps are now done in, if it is a sum over parts."""
+        if self.num_parts == 1 and not batch.packing.static:
+            return [batch]
+        is_sum = KINDS[self._tasks[number].kind.name].num_terms(batch) is not None
+        rows = np.array_split(batch.rows, min(self.num_parts, batch.num_examples) if is_sum else 1)
+        return [collate(self._data[number], part, self._device) for part in rows]
+
+    def _step(self, step: int, batches: list[tuple[int, Batch]], shape: Shape | None) -> Tensor:
         model, optimiser, stage, plan = self._model, self._optimiser, self._stage, self._plan
-        number = int(plan.task_of_step[step])
+        if len(batches) > 1:
+            rng = prepare(optimiser, stage, step, plan.num_steps)
+            groups = [(self._tasks[number], self._parts(number, batch)) for number, batch in batches]
+            return mixed_update(model, optimiser, groups, stage, rng)
+        ((number, batch),) = batches
         task = self._tasks[number]
         if shape is not None and (number, shape) in self._graphs:
             rng = prepare(optimiser, stage, step, plan.num_steps)
@@ -206,10 +230,7 @@ class Steps:
             else:
                 self._graphs[number, shape] = graph
                 return graph(batch)
-        parts = [batch]
-        if self.num_parts > 1 or batch.packing.static:
-            rows = np.array_split(batch.rows, min(self.num_parts, batch.num_examples))
-            parts = [collate(self._data[number], part, self._device) for part in rows]
+        parts = self._parts(number, batch)
         if shape is not None:
             self._graphs[number, shape] = None
         return plain_step(model, optimiser, task, parts, stage, step, plan.num_steps)
@@ -263,23 +284,65 @@ def update(
 
     Parts of a batch weigh as many terms as their losses are means over, so that their sum is the loss of the batch.
     """
-    kind, half = KINDS[task.kind.name], stage.recipe.precision == "bfloat16"
-    terms = [kind.num_terms(part) for part in parts] if len(parts) > 1 else [1]
     model.train()
     optimiser.zero_grad(set_to_none=True)
+    loss = _backward(model, task, parts, stage, rng, cache)
+    _descend(model, optimiser, stage.recipe)
+    return loss
+
+
+def mixed_update(
+    model: Model,
+    optimiser: torch.optim.AdamW,
+    groups: Sequence[tuple[Task, Sequence[Batch]]],
+    stage: Train,
+    rng: torch.Generator,
+) -> Tensor:
+    """`update` on several tasks at once: the mean of their losses, each weighing as many examples as it has."""
+    counts = [sum(part.num_examples for part in parts) for _, parts in groups]
+    model.train()
+    optimiser.zero_grad(set_to_none=True)
+    losses = [
+        _backward(model, task, parts, stage, rng, share=count / sum(counts))
+        for (task, parts), count in zip(groups, counts, strict=True)
+    ]
+    _descend(model, optimiser, stage.recipe)
+    return torch.stack(losses).sum()
+
+
+def _backward(
+    model: Model,
+    task: Task,
+    parts: Sequence[Batch],
+    stage: Train,
+    rng: torch.Generator,
+    cache: bool = True,
+    share: float | None = None,
+) -> Tensor:
+    """Add the gradients of a task's loss, of its ``share`` if the step has other tasks; the plain loss, []."""
+    kind, half = KINDS[task.kind.name], stage.recipe.precision == "bfloat16"
+    terms = [kind.num_terms(part) for part in parts] if len(parts) > 1 else [1]
+    weigh = balance.weighing(task, model.head(task.name), parts, terms, stage.recipe)
     losses = []
     for part, count in zip(parts, terms, strict=True):
         with torch.autocast(part.ids.device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
             loss = objective(model, task, part, stage.recipe, rng)
-        loss = loss * (count / sum(terms)) if len(parts) > 1 else loss
-        loss.backward()
+        weight = count / sum(terms) if len(parts) > 1 else 1.0
+        weight = weight if share is None else weight * share
+        loss = loss * weight if weight != 1 else loss
+        weigh(loss, weight).backward()
         losses.append(loss.detach())
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _descend(model: Model, optimiser: torch.optim.AdamW, recipe: Recipe) -> None:
+    """Clip the gradients and take AdamW's step; trained variances have no part in the norm."""
+    variances = balance.log_variances(model)
+    gradients = [p.grad for p in model.parameters() if p.grad is not None and id(p) not in variances]
     norm = nn.utils.get_total_norm(gradients, foreach=True)
     # AdamW divides by it as it reads the gradients, which clip_grad_norm_ would read and write once more
-    optimiser.grad_scale = ((norm + 1e-6) / stage.recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
+    optimiser.grad_scale = ((norm + 1e-6) / recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
     optimiser.step()
-    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 class _Graph:

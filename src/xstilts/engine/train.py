@@ -98,13 +98,13 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         saved_step = course.step
 
     phase("batches")
-    for step, (batch, shape) in _ahead(steps.batch, first_step, plan.num_steps):
+    for step, (batches, shape) in _ahead(steps.batch, first_step, plan.num_steps):
         phase("steps")
         if context.stop():
             save()
             raise Interrupted(f"stopped at step {course.step} of {plan.num_steps}")
-        losses[step] = steps(step, batch, shape)
-        course.num_tokens.append(steps.num_tokens(step, batch.rows))
+        losses[step] = steps(step, batches, shape)
+        course.num_tokens.append(steps.num_tokens(batches))
         course.step += 1
         if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
             _refuse_nan(losses[: course.step].tolist(), plan)  # waits for the device
@@ -214,7 +214,7 @@ def _refuse_nan(losses: list[float], plan: Schedule) -> None:
     for step, loss in enumerate(losses):
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss became {loss} at step {step} ({plan.tasks[int(plan.task_of_step[step])]}): lower the "
+                f"the loss became {loss} at step {step} ({plan.names(step)}): lower the "
                 "learning rate, or take precision float32 where the encoder overflows in half precision"
             )
 
@@ -276,26 +276,37 @@ def dev_score(kind: str, columns: dict[str, Any]) -> dict[str, Any]:
 def _result(plan: Schedule, members: list[Member], course: checkpoint.Course, recipe: Recipe) -> dict[str, Any]:
     best_step = int(course.best.rpartition("-")[2]) if course.best else course.step
     chosen = next(e for e in course.evaluations if e["step"] == best_step)
-    tokens = np.array(course.num_tokens)
+    tokens = _tokens_by_task(plan, members, course.num_tokens)
     tasks = {}
     for number, member in enumerate(members):
-        steps = plan.task_of_step == number
         tasks[member.task.name] = {
-            "steps": int(steps.sum()),
+            "steps": int((tokens[number] > 0).sum()),
             "examples": int(plan.examples[number]),
-            "tokens": int(tokens[steps].sum()),
+            "tokens": int(tokens[number].sum()),
             "rows_present": len(member.rows),
             "dev": chosen["dev"][member.task.name],
         }
     return {
         "steps": plan.num_steps,
         "examples": int(plan.examples.sum()),
-        "tokens": int(tokens.sum()),
+        "tokens": sum(course.num_tokens),
         "final_loss": course.losses[-1],
         "checkpoint_step": best_step,
         "collapsed": any(task["dev"].get("collapsed", False) for task in tasks.values()),
         "tasks": tasks,
     }
+
+
+def _tokens_by_task(plan: Schedule, members: list[Member], num_tokens: list[int]) -> np.ndarray:
+    """Tokens of each task in each step [K, S]; of a step of one task they are the step's."""
+    found = np.zeros((len(members), plan.num_steps), dtype=np.int64)
+    if plan.parts_per_step == 1:
+        found[plan.task_of_step, np.arange(plan.num_steps)] = num_tokens
+        return found
+    for step in range(plan.num_steps):
+        for number, rows in plan.parts(step):
+            found[number, step] = members[number].rows.num_tokens[rows].sum()
+    return found
 
 
 def _write_log(path: Path, plan: Schedule, course: checkpoint.Course, recipe: Recipe) -> None:
@@ -304,7 +315,7 @@ def _write_log(path: Path, plan: Schedule, course: checkpoint.Course, recipe: Re
         for step, (loss, num_tokens) in enumerate(zip(course.losses, course.num_tokens, strict=True)):
             line = {
                 "step": step,
-                "task": plan.tasks[int(plan.task_of_step[step])],
+                "task": plan.names(step),
                 "loss": loss,
                 "learning_rate": learning_rate(recipe, step, plan.num_steps),
                 "tokens": num_tokens,

@@ -14,6 +14,7 @@ windows of a context, the parts of a long sentence, the sides of a bitext), and 
   ``tag``, ``span``, ``choose``): what ``loss`` is made of, and the distributions that it is a mean over, 0 where a
   tensor has a place that is in none, and how many there are.
 * ``num_terms(batch) -> int | None``: how many of these; ``None`` for a loss that is no sum over parts of a batch.
+* ``uniform_loss(head, batch) -> float | Tensor []``: the loss of a model to which all outcomes are equally likely.
 * ``decode(encoder, head, batch) -> columns``: tensors with one value for each example, or `Lists` with a list for
   each.
 * ``table(kind, columns, examples) -> pyarrow.Table``: what a measurement stores of all examples, from the columns

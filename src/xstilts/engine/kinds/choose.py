@@ -78,6 +78,13 @@ def log_probabilities(scores: Tensor, batch: Any) -> tuple[Tensor, int]:
     return (scores - total[batch.example]).where(real, 0.0), batch.num_examples
 
 
+def uniform_loss(head: tag.Head, batch: Any) -> Tensor:
+    """The loss of equally likely choices, []."""
+    ones = torch.ones(len(batch.example), device=batch.example.device)
+    counts = torch.zeros(batch.num_examples + 1, device=ones.device).index_add(0, batch.example, ones)
+    return counts[:-1].log().mean()
+
+
 def decode(encoder: Any, head: tag.Head, batch: Any) -> dict[str, Tensor | Lists]:
     """The scores of each example's choices and the index of the right one [E]."""
     lengths = torch.bincount(batch.example, minlength=batch.num_examples)

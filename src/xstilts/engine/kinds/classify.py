@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,11 @@ def log_probabilities(logits: Tensor, batch: Any) -> tuple[Tensor, int]:
 def num_terms(batch: Any) -> int:
     """What the loss is a mean over: examples."""
     return int(batch.num_examples)
+
+
+def uniform_loss(head: Head, batch: Any) -> float:
+    """The loss of equally likely labels."""
+    return math.log(head.projection.out_features)
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -153,6 +154,11 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
 
 def num_terms(batch: Any) -> None:
     """Nothing: the examples of a step are one another's negatives, so it cannot be done in parts."""
+
+
+def uniform_loss(head: Head, batch: Any) -> float:
+    """The loss of equally likely candidates."""
+    return math.log(batch.num_examples * (2 if "negative" in batch.targets else 1))
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:

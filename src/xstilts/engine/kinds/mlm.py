@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -97,6 +98,11 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
 
 def num_terms(batch: Any) -> None:
     """Nothing that is known before the tokens are masked."""
+
+
+def uniform_loss(head: Head, batch: Any) -> float:
+    """The loss of equally likely tokens."""
+    return math.log(len(head.bias))
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:

@@ -128,6 +128,11 @@ def outputs(encoder: Any, head: Head, batch: Any) -> Tensor:
     return head(states(encoder, head, batch))
 
 
+def _allowed(batch: Any) -> Tensor:
+    """The tokens [T] that a span may begin or end at: context pieces, and the first of each window."""
+    return (batch.targets["char_begin"] != NOWHERE).index_fill(0, batch.starts, True)
+
+
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, the mean of start and end and over the windows of the batch.
 
@@ -138,8 +143,7 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
 
 def _normalisers(logits: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
     """Which tokens [T] the softmax of their window is over, and its normalisers [N, 2]."""
-    allowed = batch.targets["char_begin"] != NOWHERE
-    allowed = allowed.index_fill(0, batch.starts, True)
+    allowed = _allowed(batch)
     num_windows = len(batch.lengths)
     return allowed, logsumexp_by(logits.where(allowed[:, None], -torch.inf), batch.segment, num_windows)
 
@@ -164,6 +168,14 @@ def log_probabilities(logits: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
 def num_terms(batch: Any) -> int:
     """What the loss is a mean over: windows."""
     return int((batch.example < batch.num_examples).sum())
+
+
+def uniform_loss(head: Head, batch: Any) -> Tensor:
+    """The loss of equally likely places, []: the mean over windows of the logarithm of their number."""
+    allowed = _allowed(batch).float()
+    counts = torch.zeros(len(batch.lengths), device=allowed.device).index_add(0, batch.segment, allowed)
+    real = batch.example < batch.num_examples  # [N]
+    return counts.log().where(real, 0.0).sum() / real.sum()
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -148,6 +149,11 @@ def log_probabilities(logits: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
 def num_terms(batch: Any) -> int:
     """What the loss is a mean over: words."""
     return int((batch.targets["label"] != IGNORED).sum())
+
+
+def uniform_loss(head: Head, batch: Any) -> float:
+    """The loss of equally likely tags."""
+    return math.log(head.projection.out_features)
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Lists]:
