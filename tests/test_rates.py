@@ -108,7 +108,7 @@ def test_steps_are_adamw_by_hand_at_each_layer_s_own_rate(model: Model) -> None:
             double[name] = double[name] * (1 - share * rate * decay) - share * rate * update
         for name, parameter in model.named_parameters():
             parameter.grad = gradients.get(name)
-        prepare(optimiser, stage, step, 4)
+        prepare(optimiser, stage, "", step, 4)
         optimiser.step()
         for name, parameter in model.named_parameters():
             if name in wanted:

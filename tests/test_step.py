@@ -137,8 +137,8 @@ def test_decay_of_a_weight_without_gradient_is_that_of_the_steps_done() -> None:
         parameter.grad = torch.zeros_like(parameter)
         optimiser.param_groups[0]["lr"] = learning_rate(recipe, step, 10)
         optimiser.step()
-        assert parameter[0, 0].item() == pytest.approx(decay_factor(recipe, step + 1, 10), rel=1e-12)
-    assert decay_factor(recipe, 0, 10) == 1
+        assert parameter[0, 0].item() == pytest.approx(decay_factor(recipe, [""] * (step + 1), 10), rel=1e-12)
+    assert decay_factor(recipe, [], 10) == 1
 
 
 def test_why_steps_are_no_graph_is_said(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

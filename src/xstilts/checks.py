@@ -32,6 +32,8 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             )
         if stage.recipe.lora is not None and find_spec("peft") is None:
             yield "recipe.lora needs a package that is not installed: pip install 'xstilts[peft]'"
+        if stage.recipe.lora is not None and stage.recipe.frozen_layers is not None:
+            yield "recipe.lora freezes all of the encoder but its adapters: leave recipe.frozen_layers out"
         yield from _robust_problems(stage)
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
@@ -81,6 +83,9 @@ def _step_problems(stage: Train) -> Iterator[str]:
         if override.batch_examples not in (None, size):
             given = f"recipe.overrides gives {override.task} {override.batch_examples} examples a step"
             yield f"mixture.tasks_per_step is {parts!r}, and {given}: expected one size for all tasks, batch_examples"
+        if override.learning_rate is not None:
+            given = f"recipe.overrides gives {override.task} a learning rate"
+            yield f"mixture.tasks_per_step is {parts!r}, and {given}: expected one rate for all tasks"
     if parts != "all" and size % int(parts):
         yield f"mixture.tasks_per_step is {parts}: expected a divisor of recipe.batch_examples, which is {size}"
 

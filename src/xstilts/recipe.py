@@ -34,10 +34,12 @@ class Override(Value):
     task: str
     batch_examples: int | None = None
     max_tokens: int | None = None
+    learning_rate: float | None = declared(absent=None)
 
     def check(self) -> None:
         """Raise ``ValueError`` for a number that is not above 0."""
-        positive(self, *(name for name in ("batch_examples", "max_tokens") if getattr(self, name) is not None))
+        numbers = ("batch_examples", "max_tokens", "learning_rate")
+        positive(self, *(name for name in numbers if getattr(self, name) is not None))
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,11 @@ class Recipe(Value):
     A head reads what ``aggregation`` makes of the hidden states of each token: the ``last``, a learned ``mix`` of all,
     or ``attention`` over all from the last (`engine.aggregation` has the formulas). ``layer_decay`` makes the rate of
     layer l of L ``learning_rate * layer_decay ** (L - l)``, l = 0 for the embeddings; heads have the full rate.
+    ``frozen_layers`` leaves weights as they are: 0 those of the embeddings, n also those of the n lowest layers.
 
     ``loss_balance`` weighs the losses of a mixture's tasks: *log-classes* divides each by what guessing costs (Muppet);
     *uncertainty* by a trained variance of the task (Kendall et al. 2018), whose rate is ``variance_rate`` times the
-    recipe's.
+    recipe's. ``whole_words`` masks text by words: all tokens of a word or none.
     """
 
     kind: ClassVar[str] = "recipe"
@@ -173,6 +176,8 @@ class Recipe(Value):
     aggregation: str = declared(absent="last")
     lora: Lora | None = declared(absent=None)
     layer_decay: float = declared(absent=1.0)
+    whole_words: bool = declared(absent=False)
+    frozen_layers: int | None = declared(absent=None)
 
     def check(self) -> None:
         """Raise ``ValueError`` for a setting outside its range, and for choosing on target-language dev data."""
@@ -204,6 +209,8 @@ class Recipe(Value):
             raise ValueError(f"recipe.weight_decay is {self.weight_decay}: expected 0 or more")
         if self.evaluate_every_steps < 1 or self.dev_examples < 1:
             raise ValueError("recipe.evaluate_every_steps and recipe.dev_examples must be at least 1")
+        if self.frozen_layers is not None and self.frozen_layers < 0:
+            raise ValueError(f"recipe.frozen_layers is {self.frozen_layers}: expected 0 (embeddings) or more, or None")
         for name in ("adam_beta1", "adam_beta2", "hidden_dropout", "attention_dropout", "mlm_probability"):
             share = getattr(self, name)
             if share is not None and not 0 <= share < 1:
@@ -219,6 +226,10 @@ class Recipe(Value):
     def max_tokens_of(self, task: str) -> int:
         """Longest sequence of ``task``, in tokens with the special ones."""
         return next((o.max_tokens for o in self.overrides if o.task == task and o.max_tokens), self.max_tokens)
+
+    def learning_rate_of(self, task: str) -> float:
+        """The rate of ``task`` after warm-up; its schedule is that of the other tasks."""
+        return next((o.learning_rate for o in self.overrides if o.task == task and o.learning_rate), self.learning_rate)
 
 
 STILTS = Recipe()

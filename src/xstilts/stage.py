@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from .recipe import DUAL_POOLINGS, POOLINGS, PRECISIONS, STILTS, Recipe
 from .spec import Node, Value, declared, one_of, positive
-from .tasks import Embed, find
+from .tasks import Embed, MaskedLM, find
 
 TRANSFORMS = ("centred", "lir", "whitened")
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
@@ -391,7 +391,7 @@ def head_task(evaluate: Evaluate) -> str | None:
 
     In this order: the task itself, the task that trains it (``trained_by``), the task it is a slice of, then
     a slice of any of these, then a union that holds one; ``None`` when there is no such head. A retrieval task
-    needs none, and takes that of a dual encoder.
+    needs none, and takes that of a dual encoder. For text the head of any text will do.
     """
     if not isinstance(evaluate.model, Train):
         return None
@@ -403,6 +403,7 @@ def head_task(evaluate: Evaluate) -> str | None:
         *(name for name in wanted if name in trained),
         *(name for name in trained if find(name).slice_of in wanted),
         *(name for name in trained if set(find(name).members) & set(wanted)),
+        *(trained if kind == MaskedLM() else ()),
     )
     return next(iter(candidates), None)
 

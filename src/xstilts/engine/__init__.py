@@ -165,7 +165,8 @@ def numeric_path(stage: Train | Merge | Evaluate, device: str) -> str:
     threads = f"-{stage.num_threads}thread" if device == "cpu" else ""
     varlen = device.startswith("cuda") and stage.precision == "bfloat16" and varlen_problem() is None
     trained = stage.mixture.tasks if isinstance(stage, Train) else ()
-    frozen = isinstance(stage, Train) and stage.recipe.lora is not None
+    recipe = stage.recipe if isinstance(stage, Train) else None
+    frozen = recipe is not None and (recipe.lora is not None or recipe.frozen_layers is not None)
     rows = "-rows" if trained and not frozen and all(find(name).kind.name != "mlm" for name in trained) else ""
     return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
 

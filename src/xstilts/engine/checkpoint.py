@@ -39,7 +39,7 @@ def tensors_of(module: nn.Module, leave_out: Container[str] = ()) -> dict[str, T
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
-    """`tensors_of` a model without its frozen parameters."""
+    """`tensors_of` without the frozen parameters, which a resume finds in what the training started from."""
     return tensors_of(model, leave_out=_frozen(model))
 
 

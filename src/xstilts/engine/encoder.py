@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -282,6 +283,24 @@ def save(encoder: Encoder, tokenizer: Path | PreTrainedTokenizerFast, folder: Pa
             shutil.copyfile(file, folder / file.name)
     else:
         tokenizer.save_pretrained(folder)
+
+
+def freeze(encoder: Encoder, num_layers: int) -> None:
+    """Let no gradient reach the embeddings (words, positions, types, their norm) and the ``num_layers`` lowest layers.
+
+    What serves all layers, such as the relative positions of DeBERTa, stays trained.
+
+    Raises:
+        ValueError: the encoder has fewer layers, or layers that share their weights.
+    """
+    model = encoder.model
+    lists = (module for module in model.modules() if isinstance(module, nn.ModuleList))
+    layers = next((found for found in lists if len(found) == encoder.num_layers), [])
+    if num_layers > len(layers):
+        what = f"has {len(layers)} layers" if layers else "has no layers with weights of their own"
+        raise ValueError(f"recipe.frozen_layers is {num_layers}: the encoder ({type(model).__name__}) {what}")
+    for module in (getattr(model, "embeddings", model.get_input_embeddings()), *layers[:num_layers]):
+        module.requires_grad_(False)
 
 
 def _set_dropout(

@@ -26,25 +26,25 @@ from .packing import Batch, Schedule, Shape, collate, token_shapes
 from .rates import rate_shares
 
 
-def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
+def learning_rate(recipe: Recipe, step: int, num_steps: int, task: str = "") -> float:
     """Linear warm-up from 0 over ``warmup_share`` of the steps, then linear decay to 0, or constant.
 
-    As transformers' ``get_linear_schedule_with_warmup``; ``step`` counts from 0.
+    As transformers' ``get_linear_schedule_with_warmup``, up to the rate of the step's task; ``step`` counts from 0.
     """
-    num_warmup = math.ceil(recipe.warmup_share * num_steps)
+    num_warmup, rate = math.ceil(recipe.warmup_share * num_steps), recipe.learning_rate_of(task)
     if step < num_warmup:
-        return recipe.learning_rate * step / num_warmup
+        return rate * step / num_warmup
     if recipe.decay == "constant":
-        return recipe.learning_rate
-    return recipe.learning_rate * (num_steps - step) / max(1, num_steps - num_warmup)
+        return rate
+    return rate * (num_steps - step) / max(1, num_steps - num_warmup)
 
 
-def decay_factor(recipe: Recipe, num_done: int, num_steps: int, share: float = 1.0) -> float:
-    """What AdamW's decay makes of a weight without a gradient in the first ``num_done`` steps, as a factor.
+def decay_factor(recipe: Recipe, tasks: Sequence[str], num_steps: int, share: float = 1.0) -> float:
+    """What AdamW's decay makes of a weight without a gradient in the first steps, of these tasks, as a factor.
 
     ``share`` is that of the recipe's rate which the weight gets.
     """
-    rates = (share * learning_rate(recipe, step, num_steps) for step in range(num_done))
+    rates = (share * learning_rate(recipe, step, num_steps, task) for step, task in enumerate(tasks))
     return math.prod(1 - rate * recipe.weight_decay for rate in rates)
 
 
@@ -208,13 +208,13 @@ class Steps:
     def _step(self, step: int, batches: list[tuple[int, Batch]], shape: Shape | None) -> Tensor:
         model, optimiser, stage, plan = self._model, self._optimiser, self._stage, self._plan
         if len(batches) > 1:
-            rng = prepare(optimiser, stage, step, plan.num_steps)
+            rng = prepare(optimiser, stage, plan.names(step), step, plan.num_steps)
             groups = [(self._tasks[number], self._parts(number, batch)) for number, batch in batches]
             return mixed_update(model, optimiser, groups, stage, rng)
         ((number, batch),) = batches
         task = self._tasks[number]
         if shape is not None and (number, shape) in self._graphs:
-            rng = prepare(optimiser, stage, step, plan.num_steps)
+            rng = prepare(optimiser, stage, task.name, step, plan.num_steps)
             graph = self._graphs[number, shape]
             if graph is not None:
                 return graph(batch)
@@ -255,19 +255,20 @@ def plain_step(
     num_steps: int,
 ) -> Tensor:
     """One optimisation step on a batch in one part or several; the loss before it, []."""
-    rng = prepare(optimiser, stage, step, num_steps)
+    rng = prepare(optimiser, stage, task.name, step, num_steps)
     return update(model, optimiser, task, parts, stage, rng)
 
 
-def prepare(optimiser: torch.optim.AdamW, stage: Train, step: int, num_steps: int) -> torch.Generator:
+def prepare(optimiser: torch.optim.AdamW, stage: Train, task: str, step: int, num_steps: int) -> torch.Generator:
     """Set what a step depends on beside its batch: the rate, and the streams of (seed, step) for dropout and masks."""
     torch.manual_seed(stream_seed(stage.seed, "dropout", step))
+    rate = learning_rate(stage.recipe, step, num_steps, task)
     for group in optimiser.param_groups:
-        rate = group["rate_share"] * learning_rate(stage.recipe, step, num_steps)
+        own = group["rate_share"] * rate
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = rate
+            group["lr"] = own
     return torch.Generator().manual_seed(stream_seed(stage.seed, "mask", step))
 
 

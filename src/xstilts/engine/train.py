@@ -22,6 +22,7 @@ from xstilts.tasks.synonyms import Synonyms
 from xstilts.tasks.task import Task
 
 from . import Context, Interrupted, checkpoint, numeric_path, start_folder
+from . import encoder as encoders
 from .data import Tokenised, tokenised
 from .evaluate import forget_model, keep_model, predict
 from .kinds import KINDS
@@ -59,6 +60,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     if recipe.lora is not None:
         model.adapt(recipe.lora, stage.seed)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
+    if recipe.frozen_layers is not None:
+        encoders.freeze(model.encoder, recipe.frozen_layers)
     if context.recompute_activations:
         model.encoder.recompute_activations()
     phase("data")
@@ -139,7 +142,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     result = _result(plan, members, course, recipe) | checkpoint.sizes(model, optimiser)
     if in_use:
         share = layer_share(recipe.layer_decay, 0, model.encoder.num_layers)
-        in_use.restore(decay_factor(recipe, result["checkpoint_step"], plan.num_steps, share))
+        names = [plan.names(step) for step in range(result["checkpoint_step"])]
+        in_use.restore(decay_factor(recipe, names, plan.num_steps, share))
     model.save(out / "weights")
     _write_log(out / "log.jsonl", plan, course, recipe)
     keep_model(model, stage.id, out / "weights", context.device)
@@ -169,7 +173,8 @@ def _ahead(make: Callable[[int], _T], start: int, stop: int) -> Iterator[tuple[i
 
 def _rows_in_use(model: Model, members: list[Member]) -> RowsInUse | None:
     """The embedding table cut down to what the rows of a stage reach, where that is exact and the table is trained."""
-    if model.encoder.padded or model.adapters is not None or any(member.task.kind.name == "mlm" for member in members):
+    frozen = not model.encoder.model.get_input_embeddings().weight.requires_grad
+    if model.encoder.padded or frozen or any(member.task.kind.name == "mlm" for member in members):
         return None
     data = {id(part): part for member in members for part in (member.rows, member.dev)}
     return RowsInUse(model.encoder, data.values())
@@ -313,11 +318,12 @@ def _write_log(path: Path, plan: Schedule, course: checkpoint.Course, recipe: Re
     """One JSON line a step and one a dev evaluation; no wall times, so that a resumed run writes the same bytes."""
     with path.open("w") as log:
         for step, (loss, num_tokens) in enumerate(zip(course.losses, course.num_tokens, strict=True)):
+            task = plan.names(step)
             line = {
                 "step": step,
-                "task": plan.names(step),
+                "task": task,
                 "loss": loss,
-                "learning_rate": learning_rate(recipe, step, plan.num_steps),
+                "learning_rate": learning_rate(recipe, step, plan.num_steps, task),
                 "tokens": num_tokens,
             }
             log.write(json.dumps(line) + "\n")

@@ -35,6 +35,7 @@ METRICS: dict[tuple[str, str], Metric] = {
     ("embed", "csls"): Metric(partial(mining.margin_accuracy, margin="csls"), mining.VERSION),
     ("embed", "ratio-margin"): Metric(partial(mining.margin_accuracy, margin="ratio"), mining.VERSION),
     ("mine", "f1"): Metric(mining.mining_f1, mining.VERSION),
+    ("mlm", "loss"): Metric(language_model.loss, language_model.VERSION),
     ("mlm", "perplexity"): Metric(language_model.perplexity, language_model.VERSION),
     ("search", "map"): Metric(retrieval.mean_average_precision, retrieval.VERSION),
     ("search", "mrr"): Metric(retrieval.mean_reciprocal_rank, retrieval.VERSION),

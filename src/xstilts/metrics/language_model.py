@@ -8,8 +8,8 @@ from collections.abc import Sequence
 VERSION = 1
 
 
-def perplexity(loss_sums: Sequence[float], num_masked: Sequence[int]) -> float:
-    """The exponential of the mean cross-entropy over all masked tokens (pseudo-perplexity of a masked model).
+def loss(loss_sums: Sequence[float], num_masked: Sequence[int]) -> float:
+    """The mean cross-entropy over all masked tokens, in nats.
 
     Args:
         loss_sums: summed cross-entropy of each example's masked tokens, in nats.
@@ -20,7 +20,12 @@ def perplexity(loss_sums: Sequence[float], num_masked: Sequence[int]) -> float:
     """
     if len(loss_sums) != len(num_masked) or not sum(num_masked):
         raise ValueError(
-            f"perplexity: expected losses and counts of the same examples with masked tokens, got {len(loss_sums)} "
-            f"losses and {len(num_masked)} counts of {sum(num_masked)} tokens"
+            f"loss and perplexity: expected losses and counts of the same examples with masked tokens, got "
+            f"{len(loss_sums)} losses and {len(num_masked)} counts of {sum(num_masked)} tokens"
         )
-    return math.exp(math.fsum(loss_sums) / sum(num_masked))
+    return math.fsum(loss_sums) / sum(num_masked)
+
+
+def perplexity(loss_sums: Sequence[float], num_masked: Sequence[int]) -> float:
+    """The exponential of `loss` (pseudo-perplexity of a masked model)."""
+    return math.exp(loss(loss_sums, num_masked))

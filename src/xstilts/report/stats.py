@@ -150,8 +150,8 @@ class Section:
 
     @property
     def in_percent(self) -> bool:
-        """Whether a value is a share, which is printed in percent; perplexity is not."""
-        return bool(self.key["metric"] != "perplexity")
+        """Whether a value is a share, which is printed in percent; perplexity and loss are not."""
+        return self.key["metric"] not in ("perplexity", "loss")
 
     def chance(self, languages: Sequence[str]) -> float | None:
         """The accuracy of guessing, every answer equally often; ``None`` where that is not the metric."""

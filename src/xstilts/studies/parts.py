@@ -12,6 +12,8 @@ from xstilts.stage import SEARCH_NEIGHBOURS, Budget, Encoder, Evaluate, Merge, M
 from xstilts.tasks import Search, Task, find, names
 from xstilts.tasks.languages import PAIR, pairs
 
+from .recipes import pretraining
+
 MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
 TINY_LEARNING_RATE = 5e-4
 Model: TypeAlias = Encoder | Train | Merge
@@ -20,14 +22,32 @@ _TINY_MLM_EXAMPLES, _TINY_MLM_LEARNING_RATE = 40_000, 2e-3
 
 
 def start_of(
-    encoder: str, revision: str, text: str, mlm_examples: int | None, recipe: Recipe = STILTS
+    encoder: str,
+    revision: str,
+    text: str,
+    mlm_examples: int | None,
+    recipe: Recipe = STILTS,
+    mlm: str = "",
+    languages: tuple[str, ...] = (),
 ) -> Encoder | Train:
     """The encoder, after masked language modelling of as many examples of a text.
 
-    When it is not given, that is 40,000 for ``tiny``, whose weights are random, and none for any other encoder.
+    When it is not given, that is 40,000 for ``tiny``, whose weights are random, and none for any other encoder. A named
+    way ``mlm`` has its own number and recipe, on the text of which some is held out; of ``recipe`` it takes precision
+    and threads.
+
+    Raises:
+        ValueError: for an unknown way, or languages without one.
     """
     is_tiny = encoder == "tiny"
     start = Encoder(encoder, revision=revision, tiny=MINIATURE_TINY if is_tiny else None)
+    if mlm:
+        named = pretraining(mlm)
+        how = replace(named.recipe, precision=recipe.precision, num_threads=recipe.num_threads)
+        amount = named.examples if mlm_examples is None else mlm_examples
+        return Train(start, Mixture((f"{text}-dev",), languages=languages), Budget(amount), how)
+    if languages:
+        raise ValueError("mlm_languages are those of a named way of masked language modelling: give mlm=NAME")
     if mlm_examples is None:
         mlm_examples = _TINY_MLM_EXAMPLES if is_tiny else 0
     if not mlm_examples:

@@ -133,6 +133,55 @@ def _jiant_targets(learning_rate: float) -> dict[str, Phase]:
     return pairs_and_tags | {name: _stilts(2, 16, 384, learning_rate) for name in ("xquad", "mlqa", "tydiqa")}
 
 
+@dataclass(frozen=True)
+class Pretraining:
+    """Masked language modelling of text before everything else.
+
+    Attributes:
+        name: what ``mlm=`` takes.
+        source: what it is for, and where its numbers are from.
+        examples: sentences in all, where a study does not say.
+        recipe: how it is done.
+    """
+
+    name: str
+    source: str
+    examples: int
+    recipe: Recipe
+
+
+PRETRAINING: dict[str, Pretraining] = {
+    found.name: found
+    for found in (
+        Pretraining(
+            name="adaptive",
+            source="continued pretraining of a masked-language-model encoder, adaptive to languages where a study "
+            "names them; numbers of this project's own choice",
+            examples=128_000,
+            recipe=Recipe(name="adaptive", learning_rate=5e-5, batch_examples=64, max_tokens=128),
+        ),
+        Pretraining(
+            name="from-contrastive",
+            source="turns a contrastive encoder back into a masked-language-model encoder: 2,200 steps of about 8,000 "
+            "tokens of Leipzig's sentences; numbers of this project's own choice",
+            examples=2_200 * 256,
+            recipe=Recipe(name="from-contrastive", learning_rate=3e-4, batch_examples=256, max_tokens=128),
+        ),
+    )
+}
+"""Named ways of masked language modelling; all: AdamW, weight decay 0.01, warm-up 10 %, linear decay, 15 % masked."""
+
+
+def pretraining(name: str) -> Pretraining:
+    """The way of masked language modelling of a name.
+
+    Raises:
+        ValueError: for an unknown name, with the near ones.
+    """
+    one_of("mlm", name, PRETRAINING)
+    return PRETRAINING[name]
+
+
 RECIPES: dict[str, Published] = {
     recipe.name: recipe
     for recipe in (
@@ -196,10 +245,20 @@ def in_words(width: int) -> list[str]:
         lines += ["", *_wrapped(title, width)]
         for phase in dict.fromkeys(phases.values()):
             names = ", ".join(name for name, other in phases.items() if other == phase)
-            lines += _wrapped(f"{names}: {_spelled(phase)}", width, "    ")
+            lines += _wrapped(f"{names}: {_spelled(phase.recipe, f'{phase.epochs:g} epochs')}", width, "    ")
     together = f"{TOGETHER_EPOCHS} epochs, shares by sizes of at most {T5_CAP:,}, rate, batches and lengths as above"
     lines += [*_wrapped(f"several together: {together}", width, "    "), "", "Done differently here:"]
-    return lines + [line for departure in DEPARTURES for line in _wrapped(f"- {departure}", width, "    ")]
+    lines += [line for departure in DEPARTURES for line in _wrapped(f"- {departure}", width, "    ")]
+    return [*lines, "", *pretraining_in_words(width)]
+
+
+def pretraining_in_words(width: int) -> list[str]:
+    """The ways of masked language modelling for a person, in lines of at most ``width`` characters."""
+    lines = _wrapped("Masked language modelling before everything. All: AdamW, linear decay, 15 % of tokens.", width)
+    for found in PRETRAINING.values():
+        how = _spelled(found.recipe, f"{found.examples:,} sentences")
+        lines += _wrapped(f"mlm={found.name}: {found.source}: {how}", width, "    ")
+    return lines
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
@@ -207,8 +266,7 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=inner, break_on_hyphens=False)
 
 
-def _spelled(phase: Phase) -> str:
-    recipe = phase.recipe
-    size = f"{phase.epochs:g} epochs, batch {recipe.batch_examples}, {recipe.max_tokens} tokens"
+def _spelled(recipe: Recipe, amount: str) -> str:
+    size = f"{amount}, batch {recipe.batch_examples}, {recipe.max_tokens} tokens"
     rates = {"rate": recipe.learning_rate, "warm-up": recipe.warmup_share, "weight decay": recipe.weight_decay}
     return ", ".join([size, *(f"{name} {value:g}" for name, value in rates.items())])

@@ -45,6 +45,8 @@ def scaling(
     stand_ins: tuple[str, ...] = (),
     train_retrieval: bool = False,
     mlm_examples: int | None = None,
+    mlm: str = "",
+    mlm_languages: tuple[str, ...] = (),
     learning_rate: float | None = None,
     batch_examples: int = 32,
     max_tokens: int = 128,
@@ -86,6 +88,9 @@ def scaling(
         train_retrieval: measure retrieval tasks also after the training that they name, as dual encoders.
         mlm_examples: examples of an MLM stage before everything, k = 0 included; 40,000 for ``tiny`` and none
             otherwise when it is not given.
+        mlm: a named way of the MLM stage, adaptive or from-contrastive (below), with its own number of examples where
+            ``mlm_examples`` is not given.
+        mlm_languages: languages of the text of a named way; all there are when empty.
         learning_rate: of the intermediate and target stages; 1e-5 (jiant), or 5e-4 for ``tiny``, when it is
             not given.
         batch_examples: examples of one optimisation step.
@@ -133,7 +138,8 @@ def scaling(
     how: dict[str, Any] = {"scale": merge_scale, "density": merge_density, "held_out": chosen_by}
     if design != "merged" and (merge != "uniform" or any(value is not None for value in how.values())):
         raise ValueError(f"merge, its settings and held_out belong to design=merged, and this is design={design}")
-    start = start_of(encoder, revision, "mini-text" if miniature else "text@leipzig", mlm_examples, recipe)
+    text = "mini-text" if miniature else "text@leipzig"
+    start = start_of(encoder, revision, text, mlm_examples, recipe, mlm, mlm_languages)
 
     def train(start: Model, task: str, seed: int) -> Train:
         return Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)

@@ -37,6 +37,8 @@ def xstilts2020(
     examples: int | None = None,
     target_examples: int | None = None,
     mlm_examples: int | None = None,
+    mlm: str = "",
+    mlm_languages: tuple[str, ...] = (),
     learning_rate: float | None = None,
     checkpoint: str = "last",
     precision: str = "float32",
@@ -71,6 +73,9 @@ def xstilts2020(
         target_examples: at most so many examples for each training of a target, in all epochs together.
         mlm_examples: examples of an MLM stage before everything; 40,000 for ``tiny`` and none otherwise when it is not
             given.
+        mlm: a named way of the MLM stage, adaptive or from-contrastive (below), with its own number of examples where
+            ``mlm_examples`` is not given.
+        mlm_languages: languages of the text of a named way; all there are when empty.
         learning_rate: of all intermediate and target trainings, in place of the recipe's; 5e-4 for ``tiny`` when it is
             not given.
         checkpoint: ``last``, or ``best`` on the first 500 English dev rows of the tasks trained on, every 1,000 steps;
@@ -118,7 +123,9 @@ def xstilts2020(
         return Train(start, mixture, amount, replace(phase.recipe, **changes, checkpoint=kept), seed)
 
     text = "mini-text" if miniature else "text@leipzig"
-    start = start_of(encoder, revision, text, mlm_examples, replace(STILTS, max_tokens=128, **changes))
+    start = start_of(
+        encoder, revision, text, mlm_examples, replace(STILTS, max_tokens=128, **changes), mlm, mlm_languages
+    )
     subsets = [*([()] if "none" in starts else []), *([(name,) for name in tasks] if "single" in starts else [])]
     subsets += [tasks] if "all" in starts and tasks else []
     views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
