@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts import recipe, spec, stage
+from xstilts import recipe, spec, stage, translators
 from xstilts.recipe import Lora, Override, Recipe
 from xstilts.spec import (
     Node,
@@ -34,7 +34,8 @@ from xstilts.spec import (
     stream_seed,
     write_atomically,
 )
-from xstilts.stage import Budget, Data, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Views
+from xstilts.stage import Budget, Data, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Translate, Views
+from xstilts.translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,12 @@ _MODELS = (_TRAIN, dataclasses.replace(_TRAIN, seed=6))
 _HELD_OUT = HeldOut("ntrex", ("ru", "el"), 8, "cls", "query: ", 128, "bfloat16", 2)
 _DARE = Merge(_MODELS, "dare", _ENCODER, 0.5, 0.3, 4)
 _GREEDY = Merge(_MODELS, "greedy", held_out=_HELD_OUT, data=(_DATA,))
+_SEQ2SEQ = Seq2Seq("owner/name", "v1", 4, 128, ">>fra<< ", "bfloat16", 2, "hub:owner/name@0123")
+_TRANSLATION_FILE = TranslationFile("de.tsv", "drop", "00ff")
+_APERTIUM = Apertium("eng-spa", "Apertium 3.8.3 eng-spa 00ff")
+_TRANSLATE = Translate("mnli", "de", _SEQ2SEQ, "dev", "es", (_DATA,))
+_TRAIN_ON_TRANSLATIONS = dataclasses.replace(_TRAIN, translated=(_TRANSLATE,), keep_source=False)
+_EVALUATE_IN_TRANSLATION = dataclasses.replace(_EVALUATE, translated=_TRANSLATE)
 
 # Results in stores go by these ids: a change here orphans them, so it needs one of three doors. A new field that does
 # not matter to any number is declared(counts=False). A new field that matters is declared(absent=...) with the value
@@ -300,6 +307,13 @@ GOLDEN: dict[Value, str] = {
     _HELD_OUT: "held-out-9c9990f393705d9ca239",
     _DARE: "merge-faf34fe6598d2cf8de29",
     _GREEDY: "merge-bd9691dc55886f42d44f",
+    _SEQ2SEQ: "seq2seq-08f1f554b9555006693f",
+    _TRANSLATION_FILE: "translation-file-82a79995f3b4ae9e2bca",
+    _APERTIUM: "apertium-7f7ecfc160903f20ed71",
+    MiniatureOracle(): "miniature-oracle-03b116785d4b884e84d5",
+    _TRANSLATE: "translate-01b6d0679486ed8cd17b",
+    _TRAIN_ON_TRANSLATIONS: "train-ded01fb71ef44041ccb6",
+    _EVALUATE_IN_TRANSLATION: "evaluate-a3f6073dea61925dd9e4",
 }
 
 
@@ -314,9 +328,9 @@ def test_golden_ids() -> None:
 
 
 def test_golden_ids_cover_every_declared_class() -> None:
-    declared_here = {cls for cls in subclasses(Value) if cls.__module__ in (stage.__name__, recipe.__name__)} - {
-        stage.Stage
-    }
+    declared_here = {
+        cls for cls in subclasses(Value) if cls.__module__ in (stage.__name__, recipe.__name__, translators.__name__)
+    } - {stage.Stage}
     assert {type(value) for value in GOLDEN} == declared_here
 
 
@@ -335,7 +349,8 @@ def test_only_names_do_not_count() -> None:
         for field in dataclasses.fields(value)
         if not field.metadata.get("counts", True)
     }
-    assert uncounted == {"encoder.name", "encoder.revision", "recipe.name"}
+    translators_too = {"seq2seq.name", "seq2seq.revision", "translation-file.path"}
+    assert uncounted == {"encoder.name", "encoder.revision", "recipe.name", *translators_too}
 
 
 # ------------------------------------------------------------ seeds

@@ -1,23 +1,29 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
 from .recipe import STILTS, Lora, Override, Recipe, Robust
-from .stage import Budget, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Views
+from .stage import Budget, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Translate, Views
+from .translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
 
 __version__ = "0.1.0"
 
 __all__ = [
     "STILTS",
+    "Apertium",
     "Budget",
     "Encoder",
     "Evaluate",
     "HeldOut",
     "Lora",
     "Merge",
+    "MiniatureOracle",
     "Mixture",
     "Override",
     "Recipe",
     "Robust",
+    "Seq2Seq",
     "Tiny",
     "Train",
+    "Translate",
+    "TranslationFile",
     "Views",
 ]

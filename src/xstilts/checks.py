@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 
 from .spec import near
-from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, chain, has_pooler, label
+from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, Translate, chain, has_pooler, label
 from .tasks import Task, find, with_members
+from .tasks.languages import MINIATURE_LANGUAGES
 from .tasks.synonyms import KINDS as COPIED
+from .tasks.translated import KINDS, is_miniature
+from .translators import MiniatureOracle, TranslationFile
 
 Reader = Callable[[Task, str, str], Data]
 
@@ -40,8 +43,13 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
                 close = near(override.task, stage.mixture.tasks)
                 yield f"recipe.overrides names {override.task!r}, which is not in the mixture{close}"
         yield from _step_problems(stage)
+        yield from _training_translations(stage)
+    if isinstance(stage, Translate):
+        yield from _translation_problems(stage)
     if isinstance(stage, Evaluate):
         task = find(stage.task)
+        if stage.translated:
+            yield from _measured_translation(stage, stage.translated)
         if task.is_retrieval:
             yield from _retrieval_problems(stage)
         elif stage.head is None:
@@ -90,6 +98,45 @@ def _step_problems(stage: Train) -> Iterator[str]:
         yield f"mixture.tasks_per_step is {parts}: expected a divisor of recipe.batch_examples, which is {size}"
 
 
+def _translation_problems(stage: Translate) -> Iterator[str]:
+    task = find(stage.task)
+    if task.kind.name not in KINDS or (task.kind.name == "embed" and stage.split != "train"):
+        why = (
+            "its tags belong to words, and a translation keeps no words apart"
+            if task.kind.name == "tag"
+            else ("it is text in many languages already")
+        )
+        yield f"{stage.task} cannot be translated: {why}; expected a task of kind {', '.join(KINDS[:-1])}"
+    if isinstance(stage.translator, MiniatureOracle):
+        if not is_miniature(task):
+            yield f"{stage.task} is no task of the miniature: its oracle translates that one's rows alone"
+        elif stage.target not in MINIATURE_LANGUAGES:
+            known = ", ".join(MINIATURE_LANGUAGES)
+            yield f"the miniature is not said in {stage.target!r}: expected one of {known}"
+
+
+def _training_translations(stage: Train) -> Iterator[str]:
+    for one in stage.translated:
+        place = f"{one.task}/{one.split}"
+        if one.split != "train":
+            yield f"a translation of {place} is no training data: expected the split train"
+        if one.task not in stage.mixture.tasks:
+            yield f"train.translated has {one.task!r}, not in the mixture{near(one.task, stage.mixture.tasks)}"
+
+
+def _measured_translation(stage: Evaluate, one: Translate) -> Iterator[str]:
+    if (one.task, one.split, one.source) != (stage.task, stage.split, stage.language):
+        wanted = f"{stage.task}/{stage.split} in {stage.language!r}"
+        yield f"evaluate.translated holds {one.task}/{one.split} in {one.source!r}: expected {wanted}"
+    if find(stage.task).kind.name not in ("classify", "choose"):
+        yield (
+            f"{stage.task} cannot be measured in translation: its answers are words of the text; expected "
+            "classification or multiple choice"
+        )
+    if isinstance(one.translator, TranslationFile) and one.translator.missing == "drop":
+        yield "a measurement in translation drops no row: expected missing='error' of its file of translations"
+
+
 def _retrieval_problems(stage: Evaluate) -> Iterator[str]:
     kind = find(stage.task).kind.name
     if stage.views is None:
@@ -108,17 +155,18 @@ def _retrieval_problems(stage: Evaluate) -> Iterator[str]:
 
 
 def _leaks(stage: Evaluate, data: Reader) -> Iterator[str]:
-    """Training rows that the measurement would see again: declared overlaps, and the very same content."""
+    """Training rows that the measurement would see again: declared overlaps, and the very same content.
+
+    A translation counts as the rows that it was made of.
+    """
     place = f"{stage.task}/{stage.split}"
     places = {name for task in with_members(stage.task) for name in (task.name, f"{task.name}/{stage.split}")}
     measured = {rows.content for rows in stage.data}
     for link in chain(stage.model):
-        if not isinstance(link, Train):
-            continue
-        for name in link.mixture.tasks:
+        for name in link.mixture.tasks if isinstance(link, Train) else ():
             if any(places & set(task.overlaps) for task in with_members(name)):
                 yield f"leak: {name} is declared to share training rows with {place}, which would be scored"
-        for rows in link.data:
+        for rows in link.data if isinstance(link, (Train, Translate)) else ():
             if rows.split != "train":
                 continue
             _, *parts = with_members(rows.task)

@@ -83,11 +83,11 @@ def _fetched(names: list[str], manifest: Path, quiet: bool, as_json: bool) -> An
                 fetched.append({"name": name, "files": list(map(str, files))})
                 lines.append(f"{name}: {len(files)} files")
             else:
-                from .hub import download_encoder, encoder_files
+                from .hub import download_encoder, translator_files
 
                 repository, _, revision = name.partition("@")
                 folder = download_encoder(repository, revision or "main")
-                files = encoder_files(folder)
+                files = translator_files(folder)
                 fetched.append({"name": name, "folder": str(folder)})
                 lines.append(f"{name}: {folder}")
         except ValueError:

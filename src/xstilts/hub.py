@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 
 ENCODER_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
+TRANSLATOR_FILES = [*ENCODER_FILES, "*.spm"]  # Marian has a vocabulary for each of its two languages
+TRANSLATORS = ("m2m_100", "marian")
 _NO_SUBFOLDERS = ["*/*"]
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.txt", "vocab.json")
 
 
-def find_encoder(name: str, revision: str) -> Path:
+def find_encoder(name: str, revision: str, what: str = "encoder") -> Path:
     """The snapshot of an encoder in the local Hugging Face cache, in a folder named by its commit; no network.
 
     Args:
         name: the repository, ``owner/name``.
         revision: a commit (40 hex digits), or a tag or branch that was fetched under that name.
+        what: what it is, for the error.
 
     Raises:
         ValueError: it is not there, or not completely.
@@ -30,14 +33,14 @@ def find_encoder(name: str, revision: str) -> Path:
         complete = False
     if not complete:
         raise ValueError(
-            f"the encoder {name}@{revision} is neither a folder nor (completely) in the local Hugging Face cache; "
+            f"the {what} {name}@{revision} is neither a folder nor (completely) in the local Hugging Face cache; "
             f"fetch it with: xstilts fetch {name}@{revision}"
         )
     return folder
 
 
 def download_encoder(name: str, revision: str) -> Path:
-    """Fetch an encoder into the Hugging Face cache: config, safetensors, tokenizer; no code, no pickles.
+    """Fetch an encoder or translator into the Hugging Face cache: config, safetensors, tokenizer; no code, no pickles.
 
     Args:
         name: the repository, ``owner/name``.
@@ -53,7 +56,7 @@ def download_encoder(name: str, revision: str) -> Path:
 
     folder = Path(
         huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=ENCODER_FILES, ignore_patterns=_NO_SUBFOLDERS
+            name, revision=revision, allow_patterns=TRANSLATOR_FILES, ignore_patterns=_NO_SUBFOLDERS
         )
     )
     if not _has_weights(folder):
@@ -64,6 +67,24 @@ def download_encoder(name: str, revision: str) -> Path:
 def encoder_files(folder: Path) -> list[Path]:
     """The files that make an encoder of a folder, in order of name: config, safetensors, tokenizer."""
     return sorted({file for pattern in ENCODER_FILES for file in folder.glob(pattern)})
+
+
+def translator_files(folder: Path) -> list[Path]:
+    """The files that make a translation model of a folder, in order of name."""
+    return sorted({file for pattern in TRANSLATOR_FILES for file in folder.glob(pattern)})
+
+
+def check_translator(folder: Path) -> None:
+    """Refuse, with a `ValueError`, a folder that is no translation model of a known kind, as `check_encoder` does."""
+    check_encoder(folder)
+    try:
+        kind = dict(json.loads((folder / "config.json").read_text())).get("model_type")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{folder / 'config.json'}: expected a JSON object; fetch or copy it again") from error
+    if kind not in TRANSLATORS:
+        raise ValueError(
+            f"{folder}: a model of model_type {kind!r} is no translator: expected {' or '.join(TRANSLATORS)}"
+        )
 
 
 def check_encoder(folder: Path) -> None:

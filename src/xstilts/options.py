@@ -196,8 +196,6 @@ def devices_of(given: str, plan: Plan) -> tuple[str, ...]:
     gpus = list(itertools.takewhile(lambda name: name and name[0] != "-", visible.split(",")))
     if gpus and not version("torch").endswith("+cpu"):
         return tuple(f"cuda:{number}" for number in range(len(gpus)))
-    from .stage import Evaluate, Train
-
-    num_threads = max(stage.num_threads for stage in plan.stages.values() if isinstance(stage, (Train, Evaluate)))
+    num_threads = max(getattr(stage, "num_threads", 1) for stage in plan.stages.values())
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ("cpu",) * max(1, num_cores // num_threads)

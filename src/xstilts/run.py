@@ -315,7 +315,8 @@ class _Driver:
 def _drop_unread(dependents: Mapping[str, list[str]], store: Store, unfinished: Mapping[str, Todo]) -> None:
     """Drop the weights of those stages whose dependents, as far as the plan goes, are all done."""
     for id, readers in dependents.items():
-        if readers and all(store.exists(other) and other not in unfinished for other in readers) and store.usable(id):
+        read = readers and all(store.exists(other) and other not in unfinished for other in readers)
+        if read and store.usable(id) and store.has_weights(id):
             store.drop(id, "every stage of the plan that reads them is done (keep none)")
 
 
@@ -430,7 +431,7 @@ def _attempt(
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            inputs = {other.id: store.weights(other.id) for other in stage.inputs}
+            inputs = {other.id: store.payload(other.id) for other in stage.inputs}
             for problem in store.verify(set(inputs) - checked):
                 folder = store.folder(problem.id)
                 raise ValueError(f"an input is damaged: {problem}; move {folder} out of the store and run again")

@@ -66,7 +66,11 @@ def export_predictions_command(
     check_data(data)
     opened = Store.open(store, create=False)
     records = [record for record in opened.records() if record["kind"] == "evaluate"]
-    measured = [record for record in records if record["declaration"]["task"] in TASKS]
+    measured = [
+        record
+        for record in records
+        if record["declaration"]["task"] in TASKS and "translated" not in record["declaration"]  # no zero-shot results
+    ]
     models = {record["id"]: record["declaration"]["model"].get("stage") for record in measured}
     for id in ids:
         one_of("measurement or measured stage", id, sorted({*models, *filter(None, models.values())}))

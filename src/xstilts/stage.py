@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from .recipe import DUAL_POOLINGS, POOLINGS, PRECISIONS, STILTS, Recipe
 from .spec import Node, Value, declared, one_of, positive
 from .tasks import Embed, MaskedLM, find
+from .translators import Translator, name_of
 
 TRANSFORMS = ("centred", "lir", "whitened")
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
@@ -203,8 +204,48 @@ class Stage(Node):
 
 
 @dataclass(frozen=True)
+class Translate(Stage):
+    """One split of a task's rows in another language, as rows of the same task with the labels of the source.
+
+    The plan fills ``data`` with the source rows and the translator with its content.
+    """
+
+    kind: ClassVar[str] = "translate"
+    task: str
+    target: str
+    translator: Translator
+    split: str = "train"
+    source: str = "en"
+    data: tuple[Data, ...] = ()
+
+    @property
+    def precision(self) -> str:
+        """The translator's, float32 of one that computes nothing."""
+        return getattr(self.translator, "precision", "float32")
+
+    @property
+    def num_threads(self) -> int:
+        """The translator's, 1 of one that has no say in it."""
+        return getattr(self.translator, "num_threads", 1)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a code that is none, or a language that is translated to itself."""
+        for code in (self.source, self.target):
+            if not re.fullmatch(r"[a-z]{2,3}", code):
+                raise ValueError(
+                    f"translate: {code!r} is no language code: expected two or three letters, such as 'es'"
+                )
+        if self.source == self.target:
+            raise ValueError(f"translate: {self.task} is to be translated from {self.source!r} to the same language")
+
+
+@dataclass(frozen=True)
 class Train(Stage):
     """Train ``start``'s encoder, with fresh heads, on a mixture; heads never pass to the next stage.
+
+    The rows of ``translated`` stages are added to those of their tasks, in one pool of which every pass sees each row
+    once; without ``keep_source`` they stand in the place of the English training rows of those tasks. Dev rows stay
+    English.
 
     The plan fills ``data`` and, where the mixture's policy reads them, ``official_sizes`` in the order of the
     mixture's tasks (``None`` for a task without an official training set).
@@ -218,6 +259,18 @@ class Train(Stage):
     seed: int = 0
     data: tuple[Data, ...] = ()
     official_sizes: tuple[int | None, ...] = declared(absent=())
+    translated: tuple[Translate, ...] = declared(absent=())
+    keep_source: bool = declared(absent=True)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a task that is translated twice to one language, or nothing in place of English."""
+        pairs = [(stage.task, stage.target) for stage in self.translated]
+        if twice := [pair for pair in pairs if pairs.count(pair) > 1]:
+            raise ValueError(f"train.translated has {twice[0][0]} in {twice[0][1]!r} twice")
+        if not self.keep_source and not self.translated:
+            raise ValueError("train.keep_source is False without translated rows: nothing stands in their place")
+        stages = sorted(self.translated, key=lambda stage: (stage.task, stage.target))
+        object.__setattr__(self, "translated", tuple(stages))  # a pool is a set: one spelling, one id
 
     @property
     def precision(self) -> str:
@@ -344,6 +397,9 @@ def _starts(model: Encoder | Stage) -> Iterator[Encoder | Stage]:
 class Evaluate(Stage):
     """A measurement: one model, task, language and split -> stored predictions.
 
+    With ``translated``, the rows are measured in translation (translate-test): it is no zero-shot measurement of their
+    language, and no report holds both in one column.
+
     The plan fills ``data`` and ``head``, the task whose head measures (none for retrieval).
     """
 
@@ -358,6 +414,7 @@ class Evaluate(Stage):
     num_threads: int = 1
     data: tuple[Data, ...] = ()
     head: str | None = declared(absent=None)
+    translated: Translate | None = declared(absent=None)
 
     def check(self) -> None:
         """Raise ``ValueError`` for an unknown precision or a length or thread count below 1."""
@@ -422,13 +479,18 @@ def label(value: Encoder | Stage) -> str:
         mixture, budget = value.mixture, value.budget
         amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
         cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
-        return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}, seed {value.seed})"
+        also = _translations(value)
+        return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}{also}, seed {value.seed})"
     if isinstance(value, Merge):
         base = label(value.start) if value.start else ""
         names = sorted(label(model).removeprefix(f"{base} + ") for model in value.models)
         return f"{base} + {merged_by(value.declaration())} merge of {' and '.join(names)}"
     if isinstance(value, Evaluate):
-        return f"{value.task}/{value.split} {value.language}: {label(value.model)}"
+        how = f" in translation to {value.translated.target}" if value.translated else ""
+        return f"{value.task}/{value.split} {value.language}{how}: {label(value.model)}"
+    if isinstance(value, Translate):
+        where = f"{value.task}/{value.split} {value.source} -> {value.target}"
+        return f"{where}: translated by {name_of(value.translator)}"
     return value.id
 
 
@@ -438,3 +500,12 @@ def merged_by(declaration: Mapping[str, Any]) -> str:
     if by := declaration.get("held_out"):
         how += [f"on {by['task']} {' '.join(by['languages'])}, {by['pooling']} of layer {by['layer']}"]
     return declaration["method"] + (f" ({', '.join(how)})" if how else "")
+
+
+def _translations(train: Train) -> str:
+    """Into which languages a training's rows were translated, in words."""
+    if not train.translated:
+        return ""
+    codes = dict.fromkeys(stage.target for stage in train.translated)
+    by = dict.fromkeys(name_of(stage.translator) for stage in train.translated)
+    return f", {'also' if train.keep_source else 'instead'} in {', '.join(codes)} by {', '.join(by)}"

@@ -177,6 +177,14 @@ class Store:
             raise ValueError(f"{id}: no weights at {path}")
         return path
 
+    def has_weights(self, id: str) -> bool:
+        """Whether the stage was published with weights, be they there or dropped."""
+        return bool(weights_of(self.record(id)))
+
+    def payload(self, id: str) -> Path:
+        """What the stages that read this one are given: its weights' folder, or its own where it made data."""
+        return self.weights(id) if self.has_weights(id) else self.folder(id)
+
     def scores(self, id: str) -> dict[str, Document]:
         """The scores of a stage by name; ``ValueError`` naming the file when one is broken."""
         folder = self._existing(id) / "scores"

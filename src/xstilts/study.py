@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from . import apertium
 from .checks import problems, selection_problems
-from .hub import check_encoder, encoder_files, find_encoder
+from .hub import check_encoder, check_translator, encoder_files, find_encoder, translator_files
 from .recipe import Recipe
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import (
@@ -24,12 +25,14 @@ from .stage import (
     Merge,
     Stage,
     Train,
+    Translate,
     chain,
     head_task,
     label,
 )
-from .tasks import Miniature, Task, content, find, names, with_members
+from .tasks import LANGUAGES, Miniature, Task, content, find, names, with_members
 from .tasks.synonyms import neighbours_content
+from .translators import Apertium, Seq2Seq, TranslationFile, Translator
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_REFUSALS_SHOWN = 12
@@ -140,9 +143,40 @@ class Sources:
         folder = Path(encoder.name)
         if folder.is_dir():
             check_encoder(folder)
-            hashes = [[file.name, cached_sha256(file, self.cache_dir)] for file in encoder_files(folder)]
-            return digest(canonical_json(hashes))
+            return self._hash(encoder_files(folder))
         return _hub_commit(encoder)
+
+    def translator(self, stage: Translate) -> Translator:
+        """A stage's translator with its content: of a folder, a file, a commit on the hub, or Apertium's rules.
+
+        Raises:
+            ValueError: when it is not on this machine, saying how to get it.
+        """
+        given = stage.translator
+        if isinstance(given, Apertium) and not given.content:
+            source, target = (
+                (code, LANGUAGES[code].iso639_3) if code in LANGUAGES else (code,)
+                for code in (stage.source, stage.target)
+            )
+            mode = apertium.find_mode(source, target, given.mode)
+            return dataclasses.replace(given, mode=mode, content=apertium.content(mode, self.cache_dir))
+        if isinstance(given, TranslationFile) and not given.content:
+            path = (self.data_dir or Path()) / given.path
+            if not path.is_file():
+                raise ValueError(f"no file of translations {path}: its path is relative to the folder of --data")
+            return dataclasses.replace(given, content=cached_sha256(path, self.cache_dir, unpacked=True))
+        if isinstance(given, Seq2Seq) and not given.content:
+            folder = Path(given.name)
+            if folder.is_dir():
+                check_translator(folder)
+                return dataclasses.replace(given, content=self._hash(translator_files(folder)))
+            folder = find_encoder(given.name, given.revision, "translation model")
+            check_translator(folder)
+            return dataclasses.replace(given, content=f"hub:{given.name}@{folder.name}")
+        return given
+
+    def _hash(self, files: Iterable[Path]) -> str:
+        return digest(canonical_json([[file.name, cached_sha256(file, self.cache_dir)] for file in files]))
 
 
 def _package_version() -> str:
@@ -190,10 +224,12 @@ def make_plan(
             found: Any = dataclasses.replace(value, content=value.content or sources.encoder(value))
         else:
             changes = {f.name: resolve_field(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            if isinstance(value, (Train, Merge, Evaluate)):
+            if isinstance(value, (Train, Merge, Evaluate, Translate)):
                 changes["data"] = value.data or tuple(_data(value, sources))
             if isinstance(value, Train):
                 changes["recipe"] = sources.recipe(value.recipe)
+            if isinstance(value, Translate):
+                changes["translator"] = sources.translator(value)
             if isinstance(value, Train) and value.mixture.reads_official_sizes:
                 changes["official_sizes"] = tuple(find(name).official_size for name in value.mixture.tasks)
             if isinstance(value, Evaluate):
@@ -235,7 +271,10 @@ def make_plan(
     return Plan(study, dict(parameters or {}), stages, tuple(wanted))
 
 
-def _data(stage: Train | Merge | Evaluate, sources: Sources) -> Iterator[Data]:
+def _data(stage: Train | Merge | Evaluate | Translate, sources: Sources) -> Iterator[Data]:
+    if isinstance(stage, Translate):
+        yield sources.data(find(stage.task), stage.split, stage.source)
+        return
     if isinstance(stage, Evaluate):
         task = find(stage.task)
         for split in dict.fromkeys(("dev", stage.split)) if task.kind.name == "mine" else (stage.split,):
@@ -244,8 +283,11 @@ def _data(stage: Train | Merge | Evaluate, sources: Sources) -> Iterator[Data]:
     if isinstance(stage, Merge):
         yield from _held_out_data(stage, sources)
         return
+    replaced = set() if stage.keep_source else {one.task for one in stage.translated}
     for name in stage.mixture.tasks:
-        yield from _training_data(name, stage.mixture.languages, sources)
+        for data in _training_data(name, stage.mixture.languages, sources):
+            if data.split != "train" or name not in replaced:
+                yield data
 
 
 def _held_out_data(stage: Merge, sources: Sources) -> Iterator[Data]:
@@ -279,6 +321,8 @@ def _missing(value: Any, sources: Sources) -> Iterator[str]:
         looks = [lambda: sources.encoder(value)]
     elif isinstance(value, (Merge, Evaluate)):
         looks = [lambda: list(_data(value, sources))]
+    elif isinstance(value, Translate):
+        looks = [lambda: list(_data(value, sources)), lambda: sources.translator(value)]
     elif isinstance(value, Train):
         languages = value.mixture.languages
         looks = [partial(list, _training_data(name, languages, sources)) for name in value.mixture.tasks]

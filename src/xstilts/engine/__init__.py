@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.hub import find_encoder
-from xstilts.stage import Encoder, Evaluate, Merge, Stage, Train
+from xstilts.stage import Encoder, Evaluate, Merge, Stage, Train, Translate
 
 from .phases import Phases, forget_peak_rss, peak_rss_bytes
 
@@ -24,7 +24,7 @@ class Context:
     """Where a stage is done: nothing here changes a number.
 
     Attributes:
-        inputs: the weights folder of every input stage, by id.
+        inputs: the weights folder of every input stage, or the folder of one that made data, by id.
         work: the stage's folder for checkpoints, kept until the stage is published.
         stop: asked between steps; ``True`` makes the stage write a checkpoint and raise `Interrupted`.
         report: called with progress: ``step``, ``steps``, ``loss``, ``tokens_per_second`` ...
@@ -58,7 +58,7 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
     context.phases("imports")
     import torch
 
-    assert isinstance(stage, (Train, Merge, Evaluate))
+    assert isinstance(stage, (Train, Merge, Evaluate, Translate))
     forget_peak_rss()
     num_threads = torch.get_num_threads()
     torch.set_num_threads(stage.num_threads)
@@ -72,6 +72,10 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
             from .merge import merge
 
             result = merge(stage, out, context)
+        elif isinstance(stage, Translate):
+            from .translate import translate
+
+            result = translate(stage, out, context)
         else:
             from .evaluate import evaluate
 
@@ -149,7 +153,7 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
     return context.inputs[model.id] / "encoder"
 
 
-def numeric_path(stage: Train | Merge | Evaluate, device: str) -> str:
+def numeric_path(stage: Train | Merge | Evaluate | Translate, device: str) -> str:
     """What float results depend on beside the declaration.
 
     Device type, precision, attention kernel, threads on a CPU, and whether a training has the embedding rows in use
@@ -171,7 +175,7 @@ def numeric_path(stage: Train | Merge | Evaluate, device: str) -> str:
     return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
 
 
-def environment(stage: Train | Merge | Evaluate, device: str) -> dict[str, Any]:
+def environment(stage: Train | Merge | Evaluate | Translate, device: str) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 

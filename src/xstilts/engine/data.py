@@ -6,20 +6,24 @@ import copy
 import functools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from xstilts.spec import canonical_json, digest
-from xstilts.stage import Data
+from xstilts.spec import canonical_json, digest, file_sha256
+from xstilts.stage import Data, Translate
+from xstilts.tasks import Example, find
 from xstilts.tasks import examples as read_examples
-from xstilts.tasks import find
 from xstilts.tasks.synonyms import Synonyms, copied
+from xstilts.tasks.translated import read_rows
 
+from . import Context
 from .kinds import KINDS
+
+ROWS = "rows.jsonl.gz"  # of a stage that translates
 
 _CHUNK_EXAMPLES = 8192
 _MAX_OPEN = 32  # files of a process, of up to 40 bytes an example in memory beside the mapped tokens
@@ -94,6 +98,19 @@ class Tokenised:
         return self.tokens("ids", sequences), per_token, self.lengths[sequences]
 
 
+def translations(stages: Sequence[Translate], context: Context) -> dict[Data, Path]:
+    """The rows that stages made, as data with the hash of their file, and the files."""
+    files = {stage: context.inputs[stage.id] / ROWS for stage in stages}
+    return {Data(s.task, s.split, s.target, file_sha256(path)): path for s, path in files.items()}
+
+
+def rows_of(part: Data, translated: Mapping[Data, Path], data_dir: Path | None) -> list[Example]:
+    """The examples of a part of the data, read from its file where it is a translation."""
+    if part in translated:
+        return read_rows(translated[part], find(part.task))
+    return read_examples(find(part.task), part.split, part.language, data_dir)
+
+
 def tokenised(
     data: Sequence[Data],
     tokenizer: Any,
@@ -102,6 +119,7 @@ def tokenised(
     max_tokens: int,
     prefix: str = "",
     synonyms: Synonyms | None = None,
+    translated: Mapping[Data, Path] | None = None,
     data_dir: Path | None,
     cache_dir: Path,
 ) -> Tokenised:
@@ -127,7 +145,7 @@ def tokenised(
     )
     path = cache_dir / "tokens" / f"{key}.arrow"
     if not path.is_file():
-        examples = [e for d in data for e in read_examples(task, d.split, d.language, data_dir)]
+        examples = [example for part in data for example in rows_of(part, translated or {}, data_dir)]
         encode = KINDS[task.kind.name].encode
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")

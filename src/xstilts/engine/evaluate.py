@@ -18,7 +18,7 @@ from xstilts.tasks import examples as read_examples
 from xstilts.tasks import find
 
 from . import Context, Interrupted, retrieval, start_folder
-from .data import Tokenised, tokenised
+from .data import Tokenised, rows_of, tokenised, translations
 from .kinds import KINDS
 from .lists import Lists, refuse_overflow
 from .model import Model
@@ -148,12 +148,14 @@ def predictions(stage: Evaluate, model: Model, context: Context) -> tuple[pa.Tab
     """What `evaluate` writes, of a model in hand, and the rows that it was measured on."""
     phase, task = context.phases, find(stage.task)
     phase("data")
+    translated = translations((stage.translated,) if stage.translated else (), context)
     data = tokenised(
-        stage.data,
+        tuple(translated) or stage.data,
         model.tokenizer,
         model.tokenizer_key,
         max_tokens=min(stage.max_tokens, model.encoder.max_positions),
         prefix=stage.views.prefix if stage.views else "",
+        translated=translated,
         data_dir=context.data_dir,
         cache_dir=context.cache_dir,
     )
@@ -176,7 +178,8 @@ def predictions(stage: Evaluate, model: Model, context: Context) -> tuple[pa.Tab
         )
         for values in columns.values():
             refuse_overflow(values, "the predictions")
-        examples = read_examples(task, stage.split, stage.language, context.data_dir)
+        part = next(iter(translated or stage.data))
+        examples = rows_of(part, translated, context.data_dir)
         table = KINDS[task.kind.name].table(task.kind, columns, examples)
     return table, data
 

@@ -23,7 +23,7 @@ from xstilts.tasks.task import Task
 
 from . import Context, Interrupted, checkpoint, numeric_path, start_folder
 from . import encoder as encoders
-from .data import Tokenised, tokenised
+from .data import Tokenised, tokenised, translations
 from .evaluate import forget_model, keep_model, predict
 from .kinds import KINDS
 from .lists import refuse_overflow
@@ -181,6 +181,7 @@ def _rows_in_use(model: Model, members: list[Member]) -> RowsInUse | None:
 
 
 def _members(stage: Train, model: Model, context: Context) -> list[Member]:
+    translated = translations(stage.translated, context)
     robust = stage.recipe.robust
     synonyms = None
     if robust is not None and robust.method == "synonyms":
@@ -190,7 +191,7 @@ def _members(stage: Train, model: Model, context: Context) -> list[Member]:
         synonyms = Synonyms(robust.neighbours, robust.neighbours_content, robust.num_copies, stage.seed)
 
     def read(name: str, split: str, synonyms: Synonyms | None = None) -> Tokenised | None:
-        parts = [part for part in stage.data if part.task == name and part.split == split]
+        parts = [part for part in (*stage.data, *translated) if part.task == name and part.split == split]
         if not parts:
             return None
         return tokenised(
@@ -199,6 +200,7 @@ def _members(stage: Train, model: Model, context: Context) -> list[Member]:
             model.tokenizer_key,
             max_tokens=min(stage.recipe.max_tokens_of(name), model.encoder.max_positions),
             synonyms=synonyms,
+            translated=translated,
             data_dir=context.data_dir,
             cache_dir=context.cache_dir,
         )

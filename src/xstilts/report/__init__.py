@@ -127,7 +127,7 @@ def _tasks(plan: Mapping[str, Any]) -> set[str]:
         declared = stage["declaration"]
         if declared["kind"] == "merge":  # its start is also that of its models
             continue
-        model = declared["start" if declared["kind"] == "train" else "model"]
+        model = declared.get("start", declared.get("model", {}))  # a translation has none
         found |= {tiny["text"]} if (tiny := model.get("tiny")) else set()
         found |= set(declared["mixture"]["tasks"]) if declared["kind"] == "train" else {declared["task"]}
     return found

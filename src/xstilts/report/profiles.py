@@ -11,7 +11,7 @@ from xstilts.spec import canonical_json
 from xstilts.tasks import PROFILES, Profile, Protocol, average
 
 from .blocks import Block, Cell, Facts, Fold, Heading, Items, Number, Table, Text, code
-from .rows import Chain, Document, chain, fit, leaves, training, tuned
+from .rows import IN_TRANSLATION, Chain, Document, chain, fit, leaves, training, tuned
 from .stages import listed
 from .stats import Run, Section, Series, languages_of, order
 from .tables import FOOTNOTE, percent, points, seeds
@@ -186,12 +186,12 @@ def _origins(profile: Profile, plan: Document, base: str, for_targets: Collectio
     protocols = {(protocol.task, protocol.split): protocol for protocol in profile.protocols}
     measured: dict[tuple[str, str], list[Document]] = defaultdict(list)
     for _, leaf in leaves(plan):
-        if (leaf["task"], leaf["split"]) in protocols:
+        if (leaf["task"], leaf["split"]) in protocols and "translated" not in leaf:
             measured[leaf["task"], canonical_json(leaf["model"])].append(leaf)
     origins: dict[str, Origin] = {}
     for (task, _), own in measured.items():
         steps = chain(plan, own[0])
-        found = fit(protocols[task, own[0]["split"]], steps.mixtures, steps.model in for_targets)
+        found = fit(protocols[task, own[0]["split"]], steps.after_merge, steps.model in for_targets)
         if found is None:
             continue
         start = Chain(steps.encoder, steps.trains[: len(steps.trains) - found.num_stages])
@@ -218,6 +218,8 @@ def _column(
     for section in sections:
         key = section.key
         for run in section.runs if (key["task"], key["split"]) == (protocol.task, protocol.split) else ():
+            if IN_TRANSLATION in key["protocol"]:
+                continue
             if run.model in wanted and way.holds(section, run):
                 if key["metric"] == protocol.metric:
                     held[run.model].append((section, run))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 STAND_IN = " (stand-in)"
+IN_TRANSLATION = "in translation"
 _STAGE_COLUMNS = {
     "study": "string",
     "stage": "string",
@@ -76,6 +77,7 @@ measurement, ``train_numeric_path`` that of the chain. ``language`` is that of t
 in several. ``value`` is an unrounded fraction, ``parts`` are the other numbers of its score as JSON. ``profiles``
 names the protocol profiles that this row is a cell of, with ``(stand-in)`` where the model was trained on a slice of
 the training set that the profile asks for.
+Where rows were translated, ``policy`` and ``target`` say to which languages, and ``protocol`` if those measured were.
 """
 
 
@@ -91,10 +93,10 @@ class Chain(NamedTuple):
     trains: tuple[tuple[str, Document], ...]
 
     @property
-    def mixtures(self) -> list[Sequence[str]]:
-        """The tasks of its trainings after the last merge, which leaves no head of what was trained before."""
+    def after_merge(self) -> list[Document]:
+        """Its trainings after the last merge, which leaves no head of what was trained before."""
         after = itertools.takewhile(lambda train: "merged" not in train, (train for _, train in self.trains[::-1]))
-        return [train["mixture"]["tasks"] for train in after][::-1]
+        return list(after)[::-1]
 
     @property
     def stages(self) -> list[str]:
@@ -115,11 +117,16 @@ class Chain(NamedTuple):
 def leaves(plan: Document) -> Iterator[tuple[str, Document]]:
     """The measurements of a plan, ``(id, declaration)``, in its order."""
     for id in plan["leaves"]:
-        yield id, plan["stages"][id]["declaration"]
+        declaration = plan["stages"][id]["declaration"]
+        if declaration["kind"] == "evaluate":
+            yield id, declaration
 
 
 def chain(plan: Document, declaration: Document) -> Chain:
-    """Follow a measurement's model back to its encoder, through the declarations of a plan."""
+    """Follow a measurement's model back to its encoder, through the declarations of a plan.
+
+    Those of the stages that translate stand in the place of their ids.
+    """
     trains: list[tuple[str, Document]] = []
     model = declaration["model"]
     while "stage" in model:
@@ -127,6 +134,9 @@ def chain(plan: Document, declaration: Document) -> Chain:
         if train["kind"] == "merge":
             id = model["stage"]  # it says all that is read here, whatever the plan
             train = _merges[id] if id in _merges else _merges.setdefault(id, _merged(plan, train))
+        elif "translated" in train:
+            made = [plan["stages"][one["stage"]]["declaration"] for one in train["translated"]]
+            train = {**train, "translated": made}
         trains.insert(0, (model["stage"], train))
         model = train["start"]
     return Chain(model, tuple(trains))
@@ -191,7 +201,7 @@ def missing(store: Store, plan: Document) -> list[tuple[str, str]]:
 def unscored(store: Store, plan: Document, table: pa.Table) -> list[tuple[str, str]]:
     """The measurements that are done but have no row in ``table``, since they have no score: ``(id, label)``."""
     scored = set(table["stage"].unique().to_pylist())
-    lacking = (id for id in plan["leaves"] if id not in scored and store.exists(id))
+    lacking = (id for id, _ in leaves(plan) if id not in scored and store.exists(id))
     return [(id, plan["stages"][id].get("label", "")) for id in lacking]
 
 
@@ -219,9 +229,9 @@ def rows(store: Store, plan: Document) -> pa.Table:
             facts |= {"metric": document["metric"], "metric_version": document["version"]}
             for name, column in stages.items():
                 column.append(facts[name])
-            profiles = _profiles(
+            profiles = {} if "translated" in declaration else _profiles(
                 facts["task"], facts["split"], facts["metric"], facts["num_layers"],
-                chain(plan, declaration).mixtures, facts["model"] in for_targets,
+                chain(plan, declaration).after_merge, facts["model"] in for_targets,
             )  # fmt: skip
             counts.append(len(document["values"]))
             for value in document["values"]:
@@ -285,7 +295,7 @@ def _facts(store: Store, plan: Document, id: str, declaration: Document, record_
         "split": declaration["split"],
         "num_layers": record["result"]["num_layers"],
         "collapsed": any(other["result"].get("collapsed", False) for other in trained),
-        "protocol": _protocol(declaration),
+        "protocol": how_measured(plan, declaration),
         "numeric_path": record["environment"]["numeric_path"],
         "train_numeric_path": ";".join(paths),
         "data_content": "+".join(data["content"] for data in declaration["data"]),
@@ -299,7 +309,8 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
     begin = 0
     while begin < len(trains) and all(map(_is_mlm, trains[begin]["mixture"]["tasks"])):
         begin += 1
-    own = _num_targets(task, Chain(steps.encoder, steps.trains[begin:]).mixtures) if task else 0
+    after = Chain(steps.encoder, steps.trains[begin:]).after_merge
+    own = _num_targets(task, [train["mixture"]["tasks"] for train in after]) if task else 0
     stages, targets = trains[begin : len(trains) - own], trains[len(trains) - own :]
     mixtures = [train["mixture"]["tasks"] for train in stages]
     names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]
@@ -317,7 +328,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
         "budget": " > ".join(map(_budget, stages)),
         "recipe": digest(canonical_json(how))[:8] if how else "",
         "seed": stages[-1]["seed"] if stages else None,
-        "target": ">".join("+".join(train["mixture"]["tasks"]) for train in targets),
+        "target": ">".join("+".join(train["mixture"]["tasks"]) + _also(train) for train in targets),
         "target_seed": targets[-1]["seed"] if targets else None,
     }
 
@@ -325,7 +336,15 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
 def _how(train: Document) -> Document:
     """How a training was done: tasks, budget and seed apart."""
     mixture = {key: value for key, value in train["mixture"].items() if key not in ("tasks", "weights")}
-    return {"recipe": train["recipe"], "mixture": mixture}
+    return {"recipe": train["recipe"], "mixture": mixture} | _translations(train)
+
+
+def _translations(train: Document) -> dict[str, Any]:
+    """Into which languages a training's rows were translated and by what; nothing where they were not."""
+    if "translated" not in train:
+        return {}
+    how = {canonical_json([one["target"], one["translator"]]) for one in train["translated"]}
+    return {"translated": sorted(how), "keep_source": train.get("keep_source", True)}
 
 
 def _budget(train: Document) -> str:
@@ -345,7 +364,19 @@ def _policy(train: Document) -> str:
         "explicit": f" {':'.join(f'{weight:g}' for weight in mixture['weights'])}",
     }.get(mixture["policy"], "")
     sized = mixture["policy"] in ("proportional", "capped", "temperature")
-    return f"{mixture['policy']}{detail}" + (f", {mixture['sizes']} sizes" if sized else "")
+    return f"{mixture['policy']}{detail}" + (f", {mixture['sizes']} sizes" if sized else "") + _also(train)
+
+
+def _also(train: Document) -> str:
+    """Into which languages the rows were translated and by what, in words."""
+    if "translated" not in train:
+        return ""
+    codes, by = (
+        {one["target"] for one in train["translated"]},
+        {one["translator"]["kind"] for one in train["translated"]},
+    )
+    how = "also" if train.get("keep_source", True) else "instead"
+    return f", {how} in {' '.join(sorted(codes))} by {' '.join(sorted(by))}"
 
 
 @functools.cache
@@ -366,24 +397,29 @@ def _num_targets(task: str, mixtures: Sequence[Sequence[str]]) -> int:
     return own
 
 
-def _protocol(declaration: Document) -> str:
+def how_measured(plan: Document, declaration: Document) -> str:
+    """The column ``protocol`` of a measurement."""
     threads = declaration["num_threads"]
     parts = [f"{declaration['max_tokens']} tokens", declaration["precision"]]
     parts.append(f"{threads} thread{'s' * (threads > 1)}")
     if prefix := (declaration["views"] or {}).get("prefix"):
         parts.append(f"prefix {prefix!r}")
+    if "translated" in declaration:
+        made = plan["stages"][declaration["translated"]["stage"]]["declaration"]
+        by = f"{made['translator']['kind']} {digest(canonical_json(made['translator']))[:8]}"
+        parts.append(f"{IN_TRANSLATION} to {made['target']} by {by}")
     return ", ".join(parts)
 
 
 def _profiles(
-    task: str, split: str, metric: str, num_layers: int, mixtures: Sequence[Sequence[str]], is_tuned: bool
+    task: str, split: str, metric: str, num_layers: int, trains: Sequence[Document], is_tuned: bool
 ) -> dict[benchmarks.Cell, dict[str, tuple[str, ...]]]:
     """The names of the profiles and the languages that they count, by the cell that they read."""
     cells: dict[benchmarks.Cell, dict[str, tuple[str, ...]]] = {}
     for profile in benchmarks.PROFILES.values():
         for protocol in profile.protocols:
             if (protocol.task, protocol.split, protocol.metric) == (task, split, metric):
-                if (found := fit(protocol, mixtures, is_tuned)) is None:
+                if (found := fit(protocol, trains, is_tuned)) is None:
                     continue
                 name = profile.name + STAND_IN * bool(found.stand_ins)
                 cells.setdefault(protocol.cell(num_layers)[0], {})[name] = protocol.languages
@@ -402,19 +438,21 @@ class Fit(NamedTuple):
     stand_ins: tuple[str, ...]
 
 
-def fit(protocol: benchmarks.Protocol, mixtures: Sequence[Sequence[str]], is_tuned: bool) -> Fit | None:
+def fit(protocol: benchmarks.Protocol, trains: Sequence[Document], is_tuned: bool) -> Fit | None:
     """Whether a model was trained right before it was measured on what a protocol asks for, and on nothing else.
+
+    Training on translations of it is another protocol (translate-train).
 
     Args:
         protocol: what is asked for.
-        mixtures: the tasks of its stages, first trained first.
+        trains: the declarations of its stages, first trained first.
         is_tuned: whether it is a model of another task, see `tuned`.
     """
     wanted = protocol.trained_by
     if not wanted:
         return None if is_tuned else Fit(0, ())
-    last = mixtures[-len(wanted) :]
-    if len(last) < len(wanted):
+    last = [train["mixture"]["tasks"] for train in trains[-len(wanted) :]]
+    if len(last) < len(wanted) or any("translated" in train for train in trains[-len(wanted) :]):
         return None
     others = [(whole, name) for whole, names in zip(wanted, last, strict=True) for name in names if name != whole]
     if any(find(name).slice_of != whole for whole, name in others):

@@ -105,6 +105,13 @@ def graph(plan: Document, stages: Mapping[str, Entry]) -> list[Node]:
     roots: dict[tuple[Any, ...], str] = {}
     targets = _targets(plan)
     for id, entry in stages.items():
+        if entry.declaration["kind"] == "translate":
+            above = (("translations",),)
+            roots[above] = "Translations"
+            key = (*above, ("translated", *(entry.declaration[name] for name in ("task", "split", "source"))))
+            below[above][key] = None
+            groups.setdefault(key, []).append(entry)
+            continue
         model = entry.declaration["model" if entry.declaration["kind"] == "evaluate" else "start"]
         if "stage" in model:
             parent = place[model["stage"]]
@@ -158,6 +165,10 @@ def _about(key: tuple[Any, ...], found: Sequence[Entry]) -> tuple[str, list[str]
     role, *rest = key[-1]
     seconds = math.fsum(entry.seconds for entry in found)
     facts = [duration(seconds)] if seconds else []
+    if role == "translated":
+        task, split, source = rest
+        codes = " ".join(dict.fromkeys(entry.declaration["target"] for entry in found))
+        return f"{task}/{split}", [f"from {source} to {codes}", *facts]
     if role == "measured":
         task, split = rest
         models = len({json.dumps(entry.declaration["model"]) for entry in found})

@@ -15,7 +15,7 @@ from xstilts.spec import canonical_json
 from xstilts.tasks import benchmarks, find, with_members
 from xstilts.tasks.task import Classify, Miniature, Search
 
-from .rows import STAND_IN, Chain, Document, chain, leaves, training
+from .rows import STAND_IN, Chain, Document, chain, how_measured, leaves, training
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -271,7 +271,7 @@ def _planned(plan: Document, key: Document) -> tuple[tuple[str, ...], dict[tuple
     wanted: dict[str, tuple[Any, dict[str, None]]] = {}
     miniature = is_miniature(key["task"])
     for _, leaf in leaves(plan):
-        if (leaf["task"], leaf["split"]) != (key["task"], key["split"]):
+        if (leaf["task"], leaf["split"], how_measured(plan, leaf)) != (key["task"], key["split"], key["protocol"]):
             continue
         model = canonical_json(leaf["model"])
         if model not in wanted:
