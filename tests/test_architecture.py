@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {"xstilts", "engine", "scoring", "named", "ending", "store", "study", "stage", "spec"},
     "progress": {"run", "study", "stage"},
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
-    "report": {"scoring", "store", "study", "stage", "tasks", "metrics", "spec"},
+    "report": {"scoring", "store", "study", "stage", "recipe", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
     "exchange": {"scoring", "metrics", "tasks", "spec"},
     "submission": {"exchange", "metrics", "tasks", "spec"},

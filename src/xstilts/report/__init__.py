@@ -11,6 +11,7 @@ from xstilts.store import Store
 from xstilts.tasks import find
 
 from . import rows, stages, views
+from .alternatives import by_method, overview
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
 from .html import page
 from .plots import curve, standalone
@@ -72,6 +73,7 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table) -> Iterato
     yield from _head(store, plan, table, entries)
     figures: set[str] = set()
     shown = sections(table, plan)
+    yield from overview(shown)
     for section in shown:
         yield from _section(section, figures)
     yield from benchmark_tables(shown, plan)
@@ -176,6 +178,8 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
             yield Text("Incomplete:")
             yield _list(lines)
         read = reading(section, view)
+        if (beside := by_method(read, view)) is not None:
+            yield beside
         for one in series(read):
             yield Text(f"**Training: {one.name}.**")
             yield by_k(read, one, view)

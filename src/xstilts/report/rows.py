@@ -13,6 +13,8 @@ from xstilts.stage import merged_by
 from xstilts.store import Store
 from xstilts.tasks import benchmarks, find
 
+from .methods import method
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -32,6 +34,7 @@ _STAGE_COLUMNS = {
     "k": "int16",
     "tasks": "string",
     "mlm": "string",
+    "method": "string",
     "policy": "string",
     "budget": "string",
     "recipe": "string",
@@ -68,8 +71,8 @@ intermediate stage: stages of masked language modelling alone, or nothing; ``bas
 the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling,
 ``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
 they were mixed with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its
-own. ``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without
-any: no choice that they stand for reaches such a cell. ``target`` and ``target_seed`` are those of the scored
+own. ``method`` is what sets the intermediate stages apart from one plain training, in words. ``policy``, ``budget``
+and ``seed`` are those of the intermediate stages, empty without any: no choice that they stand for reaches such a cell. ``target`` and ``target_seed`` are those of the scored
 task's own trainings, ``>`` between them, where the chain ends with them. ``recipe`` is a digest of how the
 intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
 chain stayed at the majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the
@@ -160,6 +163,7 @@ def _merged(plan: Document, merge: Document) -> Document:
         "merged": [id for model in steps for id in Chain(model.encoder, model.trains[start:]).stages],
         "mixture": {"tasks": sorted({task for train in trains for task in train["mixture"]["tasks"]})},
         "policy": f"merged by {merged_by(merge)}",
+        "method": ", ".join(dict.fromkeys(filter(None, (method([train]) for train in trains)))),
         "budget": " or ".join(sorted({f"{_budget(train)} a model" for train in trains})),
         "recipe": [canonical_json([merged_by(merge)]), *sorted({canonical_json(_how(train)) for train in trains})],
         "seed": seeds.pop() if len(seeds) == 1 else None,
@@ -324,6 +328,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
         "k": len({name for stage in names for name in stage}),
         "tasks": ">".join("+".join(stage) for stage in names if stage),
         "mlm": "+".join(sorted({name for mixture in mixtures for name in mixture if _is_mlm(name)})),
+        "method": method(stages),
         "policy": " > ".join(map(_policy, stages)),
         "budget": " > ".join(map(_budget, stages)),
         "recipe": digest(canonical_json(how))[:8] if how else "",

@@ -79,6 +79,7 @@ class Run:
     k: int
     tasks: str
     mlm: str
+    method: str
     policy: str
     budget: str
     recipe: str
@@ -101,6 +102,7 @@ _ORDER = (
     "k",
     "tasks",
     "mlm",
+    "method",
     "policy",
     "budget",
     "recipe",
@@ -323,6 +325,7 @@ class Series:
     recipe: str = ""
     mlm: str = ""
     train_numeric_path: str = ""
+    method: str = ""
 
     @property
     def name(self) -> str:
@@ -334,6 +337,7 @@ class Series:
             f"trained on {self.train_numeric_path}",
         ]
         parts += [f"with {self.mlm}"] if self.mlm else []
+        parts += [self.method] if self.method and not self.policy.startswith("merged") else []
         return ", ".join(parts) if self.policy else "no intermediate training"
 
     def planned(self, section: Section, k: int) -> int:
@@ -353,7 +357,7 @@ def series(section: Section) -> list[Series]:
     bases = section.bases
     for run in section.runs:
         if run not in bases:
-            key = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path)
+            key = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path, run.method)
             groups.setdefault(key, []).append(run)
     if not groups:
         return [Series(bases)]

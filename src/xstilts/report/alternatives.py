@@ -1,0 +1,140 @@
+"""Methods of intermediate training beside the plain one: differences paired by seed, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from .blocks import Block, Cell, Heading, Number, Table, Text
+from .stats import Run, Section, Summary, summarise
+from .tables import MISSING, percent, points
+from .views import View, reading, views
+
+PLAIN = "plain"
+NOTE = (
+    "Every run less the plain run of the same seeds on the same tasks, or on all tasks where the method has data of "
+    "its own; mean over seeds, with the Student-t interval of the paired differences. One seed has no interval."
+)
+
+
+class Paired(NamedTuple):
+    """A method's runs in a section: their mean, and their differences to the plain runs that they pair with.
+
+    Attributes:
+        name: the method in words.
+        runs: those with an average.
+        mean: of their averages.
+        change: of the paired differences.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    mean: Summary
+    change: Summary
+
+
+def paired(section: Section, view: View) -> list[Paired]:
+    """The plain training and every method of a section; nothing unless it has both.
+
+    A run has a difference only where it and the plain run have every language of the view.
+    """
+    trained = [run for run in section.runs if run.k]
+    plain = [run for run in trained if not named(run)]
+    groups: dict[str, list[Run]] = {}
+    for run in trained:
+        groups.setdefault(named(run), []).append(run)
+    if not plain or len(groups) < 2:
+        return []
+    most = max(run.k for run in plain)
+    found = []
+    for name, runs in groups.items():
+        values, changes, shown = [], [], []
+        for run in runs:
+            if (own := section.mean(run, view.where, view.languages)) is None:
+                continue
+            values.append(own)
+            shown.append(run)
+            others = [section.mean(other, view.where, view.languages) for other in _partners(run, plain, most)]
+            known = [value for value in others if value is not None]
+            if known and len(known) == len(others) and name:
+                changes.append(own - sum(known) / len(known))
+        found.append(Paired(name or PLAIN, tuple(shown), summarise(values), summarise(changes)))
+    return sorted(found, key=lambda one: one.name != PLAIN)
+
+
+def named(run: Run) -> str:
+    """What sets a run apart from the plain training, or nothing."""
+    return ", ".join(filter(None, (run.method, f"with {run.mlm}" if run.mlm else "")))
+
+
+def _partners(run: Run, plain: Sequence[Run], most: int) -> list[Run]:
+    """The plain runs of a run's seeds on its tasks, or else on the most tasks."""
+    seeds = [other for other in plain if (other.seed, other.target_seed) == (run.seed, run.target_seed)]
+    same = [other for other in seeds if tasks_of(other) == tasks_of(run)]
+    return same or [other for other in seeds if other.k == most]
+
+
+def tasks_of(run: Run) -> frozenset[str]:
+    """A run's intermediate tasks, in whatever order."""
+    return frozenset(run.tasks.replace(">", "+").split("+"))
+
+
+def by_method(section: Section, view: View) -> Table | None:
+    """Every method of a section at a view's cell; ``None`` where there is but one."""
+    lines: list[tuple[Cell, ...]] = []
+    for one in paired(section, view):
+        collapsed = sum(run.collapsed for run in one.runs)
+        count = f"{len(one.runs)}" + (f" ({collapsed} †)" if collapsed else "")
+        change = [MISSING, MISSING] if one.name == PLAIN else [_change(section, one), _interval(section, one.change)]
+        lines.append((one.name, count, percent(one.mean.mean, section.in_percent), *change))
+    header = ("method", "runs", "mean", "Δ to plain, paired", "95 % interval")
+    return Table("Methods beside the plain training, paired by seed", header, tuple(lines)) if lines else None
+
+
+def overview(sections: Sequence[Section]) -> Iterator[Block]:
+    """One table of every method against the plain training, a column for each section's first view."""
+    found = {}
+    for section in sections:
+        view = views(section)[0]
+        if lines := paired(reading(section, view), view):
+            where = "" if view.layer is None else f", layer {view.layer}, {view.pooling}, {view.direction}"
+            after = f" after {section.key['target']}" * bool(section.key["target"] and view.layer is not None)
+            found[f"{section.key['task']}{after}{where}"] = (section, {one.name: one for one in lines})
+    if not found:
+        return
+    names = dict.fromkeys(name for _, lines in found.values() for name in lines)
+    rows: list[tuple[Cell, ...]] = []
+    for name in names:
+        cells: list[Cell] = []
+        for section, by_name in found.values():
+            one = by_name.get(name)
+            if one is None:
+                cells.append(MISSING)
+            elif name == PLAIN:
+                cells.append(percent(one.mean.mean, section.in_percent))
+            else:
+                half = one.change.high - one.change.mean if one.change.high is not None and one.change.mean else None
+                text = points(one.change.mean, section.in_percent)
+                cells.append(
+                    Number(
+                        text + (f" ± {percent(half, section.in_percent)}" if half else ""), one.change.mean, "change"
+                    )
+                )
+        rows.append((name, *cells))
+    yield Heading(2, "Methods beside the plain training")
+    yield Text(NOTE)
+    yield Table(
+        "Plain: mean, in %; every other: difference to it in points, ± half of its 95 % interval",
+        ("method", *found),
+        tuple(rows),
+    )
+
+
+def _change(section: Section, one: Paired) -> Number:
+    return Number(points(one.change.mean, section.in_percent), one.change.mean, "change")
+
+
+def _interval(section: Section, found: Summary) -> str:
+    if found.low is None:
+        return MISSING
+    return f"{points(found.low, section.in_percent)} to {points(found.high, section.in_percent)}"
