@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts import recipe, spec, stage, translators
-from xstilts.recipe import Lora, Override, Recipe
+from xstilts.recipe import Lora, Override, Recipe, Robust
 from xstilts.spec import (
     Node,
     Value,
@@ -273,6 +273,10 @@ _VIEWS = Views(("cls", "mean"), 4, "query: ")
 _TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5, (_DATA,))
 _EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
 _TRAIN_WITH_SIZES = dataclasses.replace(_TRAIN, official_sizes=(392702, None))
+_ROBUST = Robust("adversarial", 0.5, "linf", 2, 0.1, "zero", 0.25)
+_SMART = Robust("smart", 1e-3, "l2-token", 2, 0.1, weight=3.0)
+_SYNONYMS = Robust("synonyms", num_copies=3, neighbours="a.json", neighbours_content="00ff")
+_RECIPE_ROBUST = dataclasses.replace(_RECIPE, robust=_ROBUST)
 _EVALUATE_WITH_HEAD = dataclasses.replace(_EVALUATE, head="mnli")
 _MODELS = (_TRAIN, dataclasses.replace(_TRAIN, seed=6))
 _HELD_OUT = HeldOut("ntrex", ("ru", "el"), 8, "cls", "query: ", 128, "bfloat16", 2)
@@ -314,6 +318,10 @@ GOLDEN: dict[Value, str] = {
     _TRANSLATE: "translate-01b6d0679486ed8cd17b",
     _TRAIN_ON_TRANSLATIONS: "train-ded01fb71ef44041ccb6",
     _EVALUATE_IN_TRANSLATION: "evaluate-a3f6073dea61925dd9e4",
+    _ROBUST: "robust-acca9411a999d9a499d8",
+    _SMART: "robust-3749f6f2e3aa39af1d79",
+    _SYNONYMS: "robust-11d10982821aa733f0b9",
+    _RECIPE_ROBUST: "recipe-eec33e8dfd17e2178a0a",
 }
 
 
@@ -349,8 +357,8 @@ def test_only_names_do_not_count() -> None:
         for field in dataclasses.fields(value)
         if not field.metadata.get("counts", True)
     }
-    translators_too = {"seq2seq.name", "seq2seq.revision", "translation-file.path"}
-    assert uncounted == {"encoder.name", "encoder.revision", "recipe.name", *translators_too}
+    others = {"robust.neighbours", "seq2seq.name", "seq2seq.revision", "translation-file.path"}
+    assert uncounted == {"encoder.name", "encoder.revision", "recipe.name", *others}
 
 
 # ------------------------------------------------------------ seeds
