@@ -166,6 +166,27 @@ def test_sequences_do_not_see_their_neighbours(architecture: str, folders: dict[
     assert (before[-1] - after[-1]).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_perturbed_is_what_transformers_makes_of_other_embeddings(architecture: str, folders: dict[str, Path]) -> None:
+    encoder = load(folders[architecture], attention_dropout=None, hidden_dropout=None)
+    own = AutoModel.from_pretrained(folders[architecture]).eval()
+    words = own.get_input_embeddings()
+    ids, lengths = batch()
+    delta = torch.randn(len(ids), words.embedding_dim, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    plain = encoder(ids, lengths)
+    with encoder.perturbed(delta):
+        found = [encoder(ids, lengths) for _ in range(2)]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    torch.testing.assert_close(encoder(ids, lengths), plain, rtol=0, atol=0)
+    given = (words(ids) + delta).split(lengths)
+    expected = torch.cat([own(inputs_embeds=part[None]).last_hidden_state[0] for part in given])
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-4)
+    assert (found[0] - plain).abs().max() > 0.1
+    weights = torch.randn(found[0].shape, generator=torch.Generator().manual_seed(1))
+    (mine,), (theirs,) = (torch.autograd.grad((f * weights).sum(), delta) for f in (found[0], expected))
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
 def test_the_sliding_window_bites(folders: dict[str, Path]) -> None:
     encoder = load(folders["modernbert"], attention_dropout=None, hidden_dropout=None)
     ids, lengths = batch()

@@ -367,9 +367,7 @@ def test_a_step_with_gradients_inside_is_no_graph(model: Model, monkeypatch: pyt
     monkeypatch.setattr("xstilts.engine.step.varlen_problem", lambda: None)
 
     def problem(method: Robust) -> str | None:
-        stage = Train(
-            Encoder("a", content="a"), NLI, Budget(1), replace(STILTS, robust=method, precision="bfloat16")
-        )
+        stage = Train(Encoder("a", content="a"), NLI, Budget(1), replace(STILTS, robust=method, precision="bfloat16"))
         return graph_problem(stage, model, {"classify"}, torch.device("cuda"))
 
     assert problem(Robust("perturbation", 1.0)) is None
@@ -387,7 +385,11 @@ def test_a_step_with_gradients_inside_is_no_graph(model: Model, monkeypatch: pyt
         (("mini-text",), Robust("r3f"), "leaves text as it is, and this mixture has nothing else"),
         (("mini-nli",), Robust("synonyms", neighbours="nearer.json"), "nearer.json is not there; expected 'wordnet'"),
         (("mini-nli",), Robust("synonyms", neighbours="list.json"), r"list.json: expected a JSON object .* got \[\]"),
-        (("mini-nli",), Robust("synonyms", neighbours="text.json"), "expected a list of words as the neighbours of 'a'"),
+        (
+            ("mini-nli",),
+            Robust("synonyms", neighbours="text.json"),
+            "expected a list of words as the neighbours of 'a'",
+        ),
         (("mini-nli",), Robust("synonyms", neighbours="not.json"), "not.json: expected JSON of words"),
         (("mini-nli",), Robust("synonyms", neighbours="."), "index.noun is not there"),
     ],
@@ -536,7 +538,9 @@ class TestTraining:
         assert bench.train(stage, "cut").bytes == whole.bytes
 
     def test_copies_replace_training_rows_and_dev_stays(self, bench: Bench, words: str) -> None:
-        stage = bench.stage(budget=Budget(1, "epochs"), recipe=small(Robust("synonyms", num_copies=2, neighbours=words)))
+        stage = bench.stage(
+            budget=Budget(1, "epochs"), recipe=small(Robust("synonyms", num_copies=2, neighbours=words))
+        )
         plain = bench.stage(budget=Budget(1, "epochs"))
         assert stage.data == plain.data
         done = bench.train(stage)

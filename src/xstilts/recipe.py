@@ -94,7 +94,7 @@ class Robust(Value):
     clean_weight: float | None = declared(absent=None)
     weight: float | None = declared(absent=None)
     num_copies: int | None = declared(absent=None)
-    neighbours: str | None = declared(default=None, counts=False)
+    neighbours: str | None = declared(counts=False, absent=None)
     neighbours_content: str | None = declared(absent=None)
 
     def check(self) -> None:

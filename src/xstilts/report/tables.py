@@ -204,7 +204,8 @@ def by_pair(section: Section, series: Series, view: View) -> list[Table]:
 def spelt(languages: Sequence[str]) -> str:
     """Codes of languages; of all pairs of some languages these alone."""
     own = tuple(dict.fromkeys(code.partition(PAIR)[0] for code in languages))
-    return f"all pairs of {' '.join(own)}" if set(languages) == set(pairs(own)) else " ".join(languages)
+    whole = own and set(languages) == set(pairs(own))
+    return f"all pairs of {' '.join(own)}" if whole else " ".join(languages)
 
 
 def by_language_and_run(section: Section, series: Series, view: View) -> list[Table]:
