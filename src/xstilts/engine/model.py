@@ -38,7 +38,7 @@ class Model(nn.Module):
     def add_heads(self, tasks: Sequence[str], recipe: Recipe, seed: int) -> None:
         """Give every task a fresh head, initialised from the stream (seed, task, "head").
 
-        What aggregates hidden states for a head is a part of it, initialised from (seed, task, "aggregation").
+        What aggregates hidden states for a head is a part of it.
 
         Raises:
             ValueError: for a task of a kind that is measured alone.
@@ -48,7 +48,6 @@ class Model(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream_seed(seed, name, "head"))
                 head = KINDS[task.kind.name].head(task.kind, self.encoder, self.tokenizer, recipe)
-                torch.manual_seed(stream_seed(seed, name, "aggregation"))
                 read = aggregation.fresh(recipe.aggregation, self.encoder)
             if head is None:
                 raise ValueError(f"{name} is a task of kind {task.kind.name}: it is measured, not trained on")
