@@ -288,6 +288,9 @@ _APERTIUM = Apertium("eng-spa", "Apertium 3.8.3 eng-spa 00ff")
 _TRANSLATE = Translate("mnli", "de", _SEQ2SEQ, "dev", "es", (_DATA,))
 _TRAIN_ON_TRANSLATIONS = dataclasses.replace(_TRAIN, translated=(_TRANSLATE,), keep_source=False)
 _EVALUATE_IN_TRANSLATION = dataclasses.replace(_EVALUATE, translated=_TRANSLATE)
+_MIXTURE_IN_PARTS = dataclasses.replace(_MIXTURE, tasks_per_step="all")
+_MIXTURE_IN_TWO_PARTS = dataclasses.replace(_MIXTURE, tasks_per_step=2)
+_RECIPE_BALANCED = dataclasses.replace(_RECIPE, loss_balance="uncertainty", variance_rate=10)
 
 # Results in stores go by these ids: a change here orphans them, so it needs one of three doors. A new field that does
 # not matter to any number is declared(counts=False). A new field that matters is declared(absent=...) with the value
@@ -322,6 +325,9 @@ GOLDEN: dict[Value, str] = {
     _SMART: "robust-3749f6f2e3aa39af1d79",
     _SYNONYMS: "robust-11d10982821aa733f0b9",
     _RECIPE_ROBUST: "recipe-eec33e8dfd17e2178a0a",
+    _MIXTURE_IN_PARTS: "mixture-602bcf0216a957ac9522",
+    _MIXTURE_IN_TWO_PARTS: "mixture-e63c73c67667394f06ba",
+    _RECIPE_BALANCED: "recipe-9788abe8bf21b9d3e247",
 }
 
 
