@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 
 from test_tasks import toy
 from xstilts import tasks
-from xstilts.recipe import POOLINGS, STILTS
+from xstilts.recipe import POOLINGS, STILTS, Override
 from xstilts.spec import canonical_json
-from xstilts.stage import Encoder, Evaluate, Mixture, Train, Views, root
+from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train, Views, chain, root
 from xstilts.studies import STUDIES
-from xstilts.studies.parts import MINIATURE_TINY
+from xstilts.studies.parts import MINIATURE_TINY, sequence
 from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, demo, scaling, subsets
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Embed, Search, Splits
@@ -166,6 +167,87 @@ def test_a_proportional_budget_is_one_pass_over_the_capped_rows_of_every_task() 
         assert isinstance(model, Train)
         assert (model.budget.amount, model.budget.unit) == (1, "epochs")
         assert model.mixture == Mixture(model.mixture.tasks, policy="capped", cap=600, sizes="present")
+
+
+@pytest.mark.parametrize("budget", ["fixed", "proportional"])
+def test_sequential_training_is_one_stage_a_task_in_the_order_given(budget: str) -> None:
+    how = {"tasks": THREE, "k": (0, 1, 3), "examples": 100, "budget": budget, "seeds": (4,)}
+    given_order = ("snli", "mnli", "qqp")
+    found = models(**how, training="sequential", order=given_order)
+    joint = models(**how)
+    recipe = replace(STILTS, max_tokens=128)
+    assert [model.id for model in found[:4]] == [model.id for model in joint[:4]], "one task is one stage either way"
+    made: Encoder | Train = found[0]
+    for name, amount in zip(given_order, (34, 33, 33), strict=True):
+        mixture, own = Mixture((name,), policy="uniform"), Budget(amount)
+        if budget == "proportional":
+            mixture, own = Mixture((name,), policy="capped", cap=100, sizes="present"), Budget(1, "epochs")
+        made = Train(made, mixture, own, recipe, 4)
+    assert found[4].id == made.id
+    assert len(found) == 5
+
+
+def test_a_drawn_order_is_the_seeds_and_the_same_in_every_subset() -> None:
+    def order(model: Encoder | Train) -> tuple[str, ...]:
+        return (*order(model.start), *model.mixture.tasks) if isinstance(model, Train) else ()
+
+    names = ("anli", "mnli", "qqp", "scitail", "snli")
+    found: dict[int, list[tuple[str, ...]]] = {}
+    for model in models(tasks=names, training="sequential", seeds=tuple(range(6))):
+        if isinstance(model, Train):
+            found.setdefault(model.seed, []).append(order(model))
+    wholes = {}
+    for seed, orders in found.items():
+        wholes[seed] = max(orders, key=len)
+        assert sorted(wholes[seed]) == sorted(names)
+        for one in orders:
+            assert one == tuple(name for name in wholes[seed] if name in one)
+        assert len(orders) == 31
+    assert len({*wholes.values()}) > 3
+    assert wholes[0] == ("mnli", "snli", "qqp", "anli", "scitail"), "stored sequences go by it"
+
+
+def test_a_sequence_gives_every_training_its_own_overrides() -> None:
+    overrides = (Override("mnli", 8), Override("snli", max_tokens=64))
+    recipe = replace(STILTS, overrides=overrides)
+    last = sequence(
+        Encoder("tiny"), ("snli", "qqp", "mnli"), [Budget(n) for n in (1, 2, 3)], recipe, 5, sizes="present"
+    )
+    found = [link for link in chain(last) if isinstance(link, Train)]
+    assert [link.mixture for link in found] == [Mixture((name,), sizes="present") for name in ("mnli", "qqp", "snli")]
+    assert [link.recipe.overrides for link in found] == [overrides[:1], (), overrides[1:]]
+    assert [(link.budget.amount, link.seed) for link in found] == [(3, 5), (2, 5), (1, 5)]
+    assert sequence(Encoder("tiny"), (), []) == Encoder("tiny")
+
+
+def test_how_tasks_share_a_stage_reaches_the_stage() -> None:
+    plain = models(tasks=THREE, k=(2,))
+    found = models(tasks=THREE, k=(2,), tasks_per_step="all", loss_balance="log-classes")
+    assert [model.mixture.tasks_per_step for model in found] == ["all"] * 3
+    assert {model.recipe.loss_balance for model in found} == {"log-classes"}
+    assert [
+        replace(m, mixture=replace(m.mixture, tasks_per_step=1), recipe=p.recipe)
+        for m, p in zip(found, plain, strict=True)
+    ] == plain
+    assert {m.mixture.tasks_per_step for m in models(tasks=THREE, k=(2,), tasks_per_step="4")} == {4}
+    (tuned,) = models(tasks=("mnli", "snli"), k=(2,), targets=("xnli",), loss_balance="uncertainty")
+    assert (tuned.recipe.loss_balance, tuned.start.recipe.loss_balance) == ("none", "uncertainty")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"training": "sequental"}, "unknown training 'sequental'.*did you mean 'sequential'"),
+        ({"order": THREE}, "order=mnli,qqp,snli: expected training=sequential and each of mnli, qqp, snli once"),
+        ({"training": "sequential", "order": ("mnli", "snli")}, "order=mnli,snli: expected"),
+        ({"training": "sequential", "tasks_per_step": "all"}, "tasks_per_step=all: training=sequential has one task"),
+        ({"tasks_per_step": "al"}, r"mixture\.tasks_per_step is 'al'"),
+        ({"loss_balance": "uncertain"}, "unknown loss balance 'uncertain'"),
+    ],
+)
+def test_ways_of_sharing_that_make_no_sense_are_refused(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        models(tasks=THREE, **parameters)
 
 
 def test_parameters_reach_training_and_measuring() -> None:

@@ -11,7 +11,7 @@ from xstilts.stage import Budget, Encoder, Merge, Mixture, Stage, Train, Transla
 from xstilts.tasks import find
 from xstilts.translators import Apertium, MiniatureOracle, Translator
 
-from .parts import TINY_LEARNING_RATE, StandIns, find_target, prefix_of, start_of
+from .parts import TINY_LEARNING_RATE, Model, StandIns, find_target, prefix_of, sequence, start_of
 from .scaling import MINIATURE_TARGETS, MINIATURE_TASKS
 
 WHERE = ("intermediate", "target", "both")
@@ -77,9 +77,8 @@ def _translated(setting: _Setting, seed: int) -> Train:
 
 
 def _sequential(setting: _Setting, seed: int) -> Train:
-    model: Encoder | Train = setting.start
-    for stage in setting.singles(seed):
-        model = replace(stage, start=model)
+    budgets = [Budget(setting.examples / len(setting.tasks))] * len(setting.tasks)
+    model = sequence(setting.start, setting.tasks, budgets, setting.recipe, seed)
     assert isinstance(model, Train)
     return model
 
@@ -240,8 +239,8 @@ def alternatives(
     )
     views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
 
-    def leaves(model: Encoder | Train | Merge, own_seeds: tuple[int, ...], tuning: Recipe) -> Iterator[Stage]:
-        def train(start: Encoder | Train | Merge, task: str, seed: int) -> Train:
+    def leaves(model: Model, own_seeds: tuple[int, ...], tuning: Recipe) -> Iterator[Stage]:
+        def train(start: Model, task: str, seed: int) -> Train:
             return Train(start, Mixture((task,)), Budget(target_examples), tuning, seed)
 
         for target in measured:

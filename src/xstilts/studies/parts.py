@@ -57,6 +57,30 @@ def start_of(
     return Train(start, Mixture((text,)), Budget(mlm_examples), plain)
 
 
+def sequence(
+    start: Encoder | Train,
+    tasks: Sequence[str],
+    budgets: Sequence[Budget],
+    recipe: Recipe = STILTS,
+    seed: int = 0,
+    **mixture: Any,
+) -> Encoder | Train:
+    """Train on one task after another, each with a fresh head, in the order given; ``start`` itself without tasks.
+
+    Args:
+        start: what the first training starts from.
+        tasks: their order.
+        budgets: one for each of them.
+        recipe: of every training, which gets its own task's overrides alone.
+        seed: of every training.
+        mixture: other fields of every training's `Mixture`.
+    """
+    for name, budget in zip(tasks, budgets, strict=True):
+        own = replace(recipe, overrides=tuple(override for override in recipe.overrides if override.task == name))
+        start = Train(start, Mixture((name,), **mixture), budget, own, seed)
+    return start
+
+
 def prefix_of(encoder: str, prefix: str) -> str:
     """The text before every retrieval sentence; ``auto`` is that of the encoder's makers."""
     return (E5_PREFIX if encoder == "offline" else "") if prefix == "auto" else prefix

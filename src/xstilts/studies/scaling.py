@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xstilts.recipe import POOLINGS, STILTS, Recipe
+from xstilts.recipe import POOLINGS, STILTS
 from xstilts.spec import one_of, stream_seed
-from xstilts.stage import Budget, Encoder, HeldOut, Merge, Mixture, Stage, Train, Views
+from xstilts.stage import Budget, HeldOut, Merge, Mixture, Stage, Train, Views
 from xstilts.tasks import find
 
-from .parts import TINY_LEARNING_RATE, Model, StandIns, find_target, prefix_of, start_of
+from .parts import TINY_LEARNING_RATE, Model, StandIns, find_target, prefix_of, sequence, start_of
 
 DESIGNS = ("all", "nested", "random", "merged")
 BUDGETS = ("fixed", "proportional")
+TRAININGS = ("joint", "sequential")
 MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
 MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
 
@@ -39,6 +40,10 @@ def scaling(
     held_out: str = "",
     held_out_layer: int = -1,
     budget: str = "proportional",
+    training: str = "joint",
+    order: tuple[str, ...] = (),
+    tasks_per_step: str = "1",
+    loss_balance: str = "none",
     examples: int = 2000,
     target_examples: int = 2000,
     seeds: tuple[int, ...] = (0,),
@@ -79,6 +84,13 @@ def scaling(
         held_out_layer: the hidden state that it chooses by, below 0 from the last one back, under the first pooling.
         budget: ``fixed``: ``examples`` in all, shared equally, whatever k is; ``proportional``: one pass over
             at most ``examples`` rows of every task, so that training grows with k.
+        training: ``joint``: one training on all tasks of a subset; ``sequential``: one after another, each with its
+            share of the budget.
+        order: all of ``tasks`` in the order of ``sequential``; when empty, one drawn for each seed, the same for all
+            subsets.
+        tasks_per_step: of ``joint``, how many parts a step has, each of one task, or ``all`` for examples of every
+            task in every step.
+        loss_balance: of the intermediate trainings: none, log-classes or uncertainty.
         examples: see ``budget``.
         target_examples: examples of every training of a target before it is measured.
         seeds: seeds of the intermediate and of the target training; they vary heads, data order, dropout and
@@ -103,10 +115,17 @@ def scaling(
         prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
 
     Raises:
-        ValueError: for an unknown design, budget or target, a target that cannot be trained, or a subset size.
+        ValueError: for an unknown design, budget or target, a target that cannot be trained, a subset size, or an
+            order of other tasks.
     """
     one_of("design", design, DESIGNS)
     one_of("budget", budget, BUDGETS)
+    one_of("training", training, TRAININGS)
+    if training == "sequential" and tasks_per_step != "1":
+        raise ValueError(f"tasks_per_step={tasks_per_step}: training=sequential has one task in every step")
+    if order and (training != "sequential" or sorted(order) != sorted(tasks)):
+        needed = f"training=sequential and each of {', '.join(tasks)} once"
+        raise ValueError(f"order={','.join(order)}: expected {needed}")
     sizes = k or tuple(range(len(tasks) + 1))
     for size in sizes:
         if not 0 <= size <= len(tasks):
@@ -144,18 +163,37 @@ def scaling(
     def train(start: Model, task: str, seed: int) -> Train:
         return Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)
 
-    @functools.cache
-    def trained(names: tuple[str, ...]) -> list[tuple[Model, Sequence[int]]]:
-        return list(_models(start, names, budget, examples, recipe, seeds))
+    balanced = replace(recipe, loss_balance=loss_balance)
+    per_step = int(tasks_per_step) if tasks_per_step.isdecimal() else tasks_per_step
 
-    def merged(names: tuple[str, ...]) -> Iterator[tuple[Merge, Sequence[int]]]:
-        for seed, *models in zip(seeds, *(trained((name,)) for name in names), strict=True):
-            singles = tuple(model for model, _ in models)
-            yield Merge(singles, merge, seed=seed if merge == "dare" else 0, **how), (seed,)
+    @functools.cache
+    def intermediate(subset: tuple[str, ...], seed: int) -> Train:
+        share: dict[str, Any] = {"policy": "uniform"}
+        if budget == "proportional":
+            share = {"policy": "capped", "cap": examples, "sizes": "present"}
+        one_pass = Budget(1, "epochs") if budget == "proportional" else None
+        if training == "joint":
+            mixture = Mixture(tuple(used[name] for name in subset), tasks_per_step=per_step, **share)
+            return Train(start, mixture, one_pass or Budget(examples), balanced, seed)
+        turns = [used[name] for name in order or drawn_order(tasks, seed) if name in subset]
+        whole, more = divmod(examples, len(turns))
+        amounts = [one_pass or Budget(whole + (turn < more)) for turn in range(len(turns))]
+        model = sequence(start, turns, amounts, balanced, seed, **share)
+        assert isinstance(model, Train)
+        return model
+
+    def models(subset: tuple[str, ...]) -> Iterator[tuple[Model, Sequence[int]]]:
+        if not subset:  # no random choice reaches it: one stage for all seeds
+            yield start, seeds
+        for seed in seeds if subset else ():
+            if design == "merged":
+                singles = tuple(intermediate((name,), seed) for name in subset)
+                yield Merge(singles, merge, seed=seed if merge == "dare" else 0, **how), (seed,)
+            else:
+                yield intermediate(subset, seed), (seed,)
 
     for subset in subsets(tasks, sizes, design, num_subsets):
-        names = tuple(used[name] for name in subset)
-        for model, own_seeds in merged(names) if names and design == "merged" else trained(names):
+        for model, own_seeds in models(subset):
             for target in measured:
                 tuned = target.models(model, own_seeds, train)
                 yield from target.leaves(tuned, views, precision=precision, num_threads=num_threads)
@@ -176,25 +214,9 @@ def demo(*, seeds: tuple[int, ...] = (0, 1), num_subsets: int = 2) -> Iterator[S
     )
 
 
-def _models(
-    start: Encoder | Train,
-    subset: tuple[str, ...],
-    budget: str,
-    examples: int,
-    recipe: Recipe,
-    seeds: Sequence[int],
-) -> Iterator[tuple[Encoder | Train, Sequence[int]]]:
-    """The models of a subset, each with the seeds of the target trainings that start from it."""
-    if not subset:  # no random choice reaches it: one stage for all seeds
-        yield start, seeds
-        return
-    if budget == "fixed":
-        mixture, amount = Mixture(subset, policy="uniform"), Budget(examples)
-    else:
-        mixture = Mixture(subset, policy="capped", cap=examples, sizes="present")
-        amount = Budget(1, "epochs")
-    for seed in seeds:
-        yield Train(start, mixture, amount, recipe, seed), (seed,)
+def drawn_order(tasks: Sequence[str], seed: int) -> list[str]:
+    """The order of tasks that a seed draws; deterministic in their names."""
+    return _shuffled(tasks, random.Random(stream_seed(seed, "sequence", *sorted(tasks))))
 
 
 def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets: int) -> list[tuple[str, ...]]:
