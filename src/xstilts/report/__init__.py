@@ -13,6 +13,7 @@ from xstilts.tasks import find
 from . import rows, stages, views
 from .alternatives import by_method, overview
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
+from .geometry import by_geometry
 from .html import page
 from .plots import curve, standalone
 from .profiles import benchmark_tables
@@ -75,7 +76,7 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table) -> Iterato
     shown = sections(table, plan)
     yield from overview(shown)
     for section in shown:
-        yield from _section(section, figures)
+        yield from _section(section, shown, figures)
     yield from benchmark_tables(shown, plan)
     yield Heading(2, "Stages")
     yield Text("What reads what, from the encoder on the left to the measurements; stages of one sort are one box.")
@@ -135,7 +136,7 @@ def _tasks(plan: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _section(section: Section, figures: set[str]) -> Iterator[Block]:
+def _section(section: Section, others: Sequence[Section], figures: set[str]) -> Iterator[Block]:
     key, task = section.key, find(section.key["task"])
     what = f"{key['task']}/{key['split']}" + f" by {key['metric']}" * (key["metric"] != task.metric)
     what += f" after {key['target']}" * bool(key["target"] and task.is_retrieval)
@@ -185,6 +186,8 @@ def _section(section: Section, figures: set[str]) -> Iterator[Block]:
             yield by_k(read, one, view)
             if (parts := by_part(read, one, view)) is not None:
                 yield parts
+            if (ways := by_geometry(read, others, one, view)) is not None:
+                yield ways
             languages = by_pair(read, one, view) if task.crosses else [by_language(read, one, view)]
             if view == shown[0] or view.layer is not None:
                 yield from languages

@@ -39,10 +39,12 @@ def paired(section: Section, view: View) -> list[Paired]:
     A run has a difference only where it and the plain run have every language of the view.
     """
     trained = [run for run in section.runs if run.k]
-    plain = [run for run in trained if not named(run)]
+    policies = [run.policy for run in trained if not run.method and not run.mlm]
+    usual = min(policies, key=len, default="")
     groups: dict[str, list[Run]] = {}
     for run in trained:
-        groups.setdefault(named(run), []).append(run)
+        groups.setdefault(named(run, usual), []).append(run)
+    plain = groups.get("", [])
     if not plain or len(groups) < 2:
         return []
     most = max(run.k for run in plain)
@@ -62,9 +64,10 @@ def paired(section: Section, view: View) -> list[Paired]:
     return sorted(found, key=lambda one: one.name != PLAIN)
 
 
-def named(run: Run) -> str:
-    """What sets a run apart from the plain training, or nothing."""
-    return ", ".join(filter(None, (run.method, f"with {run.mlm}" if run.mlm else "")))
+def named(run: Run, usual: str) -> str:
+    """What sets a run apart from the plain training, whose policy is the ``usual`` one; nothing of a plain run."""
+    policy = run.policy.removeprefix(usual).lstrip(",; ")
+    return ", ".join(filter(None, (policy, run.method, f"with {run.mlm}" if run.mlm else "")))
 
 
 def _partners(run: Run, plain: Sequence[Run], most: int) -> list[Run]:

@@ -22,6 +22,8 @@ Document = Mapping[str, Any]
 
 STAND_IN = " (stand-in)"
 IN_TRANSLATION = "in translation"
+_NOT_HOW = ("tasks", "weights", "tasks_per_step")  # the last is in the policy, and one task alone has none
+TOGETHER = "; "  # in a policy: what follows says how several tasks share the training
 _STAGE_COLUMNS = {
     "study": "string",
     "stage": "string",
@@ -71,8 +73,9 @@ intermediate stage: stages of masked language modelling alone, or nothing; ``bas
 the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling,
 ``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
 they were mixed with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its
-own. ``method`` is what sets the intermediate stages apart from one plain training, in words. ``policy``, ``budget``
-and ``seed`` are those of the intermediate stages, empty without any: no choice that they stand for reaches such a cell. ``target`` and ``target_seed`` are those of the scored
+own. ``method`` is what else sets the intermediate stages apart from a plain training, in words. ``policy``, ``budget``
+and ``seed`` are those of the intermediate stages, empty without any: no choice that they stand for reaches such a
+cell. ``target`` and ``target_seed`` are those of the scored
 task's own trainings, ``>`` between them, where the chain ends with them. ``recipe`` is a digest of how the
 intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
 chain stayed at the majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the
@@ -319,6 +322,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
     mixtures = [train["mixture"]["tasks"] for train in stages]
     names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]
     how = [_how(train) for train in trains[begin:]]
+    how[: len(stages)] = _once(how[: len(stages)])
     return {
         "base": ids[begin],
         "start": " > ".join(
@@ -329,8 +333,9 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
         "tasks": ">".join("+".join(stage) for stage in names if stage),
         "mlm": "+".join(sorted({name for mixture in mixtures for name in mixture if _is_mlm(name)})),
         "method": method(stages),
-        "policy": " > ".join(map(_policy, stages)),
-        "budget": " > ".join(map(_budget, stages)),
+        "policy": " > ".join(_once(list(map(_policy, stages))))
+        + f"{TOGETHER}one stage after another" * (len(stages) > 1),
+        "budget": _budgets(stages),
         "recipe": digest(canonical_json(how))[:8] if how else "",
         "seed": stages[-1]["seed"] if stages else None,
         "target": ">".join("+".join(train["mixture"]["tasks"]) + _also(train) for train in targets),
@@ -340,7 +345,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
 
 def _how(train: Document) -> Document:
     """How a training was done: tasks, budget and seed apart."""
-    mixture = {key: value for key, value in train["mixture"].items() if key not in ("tasks", "weights")}
+    mixture = {key: value for key, value in train["mixture"].items() if key not in _NOT_HOW}
     return {"recipe": train["recipe"], "mixture": mixture} | _translations(train)
 
 
@@ -350,6 +355,22 @@ def _translations(train: Document) -> dict[str, Any]:
         return {}
     how = {canonical_json([one["target"], one["translator"]]) for one in train["translated"]}
     return {"translated": sorted(how), "keep_source": train.get("keep_source", True)}
+
+
+def _once(values: list[Any]) -> list[Any]:
+    """One value where all are the same, as in a sequence of tasks that are trained on alike."""
+    return values[:1] if all(value == values[0] for value in values) else values
+
+
+def _budgets(stages: Sequence[Document]) -> str:
+    """The sum of budgets in one unit but epochs, which are each task's own."""
+    if any("merged" in train for train in stages):
+        return " > ".join(map(_budget, stages))
+    budgets = [train["budget"] for train in stages]
+    units = {budget["unit"] for budget in budgets}
+    if len(units) == 1 and "epochs" not in units:
+        return _budget({"budget": {"amount": sum(b["amount"] for b in budgets), "unit": units.pop()}})
+    return " > ".join(_once(list(map(_budget, stages))))
 
 
 def _budget(train: Document) -> str:
@@ -369,7 +390,12 @@ def _policy(train: Document) -> str:
         "explicit": f" {':'.join(f'{weight:g}' for weight in mixture['weights'])}",
     }.get(mixture["policy"], "")
     sized = mixture["policy"] in ("proportional", "capped", "temperature")
-    return f"{mixture['policy']}{detail}" + (f", {mixture['sizes']} sizes" if sized else "") + _also(train)
+    balance = train["recipe"].get("loss_balance", "")
+    each = mixture.get("tasks_per_step", "")
+    return "".join((
+        mixture["policy"], detail, f", {mixture['sizes']} sizes" if sized else "", _also(train),
+        f", losses by {balance}" if balance else "", f"{TOGETHER}{each} tasks in a step" if each else "",
+    ))  # fmt: skip
 
 
 def _also(train: Document) -> str:

@@ -15,7 +15,7 @@ from xstilts.spec import canonical_json
 from xstilts.tasks import benchmarks, find, with_members
 from xstilts.tasks.task import Classify, Miniature, Search
 
-from .rows import STAND_IN, Chain, Document, chain, how_measured, leaves, training
+from .rows import STAND_IN, TOGETHER, Chain, Document, chain, how_measured, leaves, training
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -325,7 +325,6 @@ class Series:
     recipe: str = ""
     mlm: str = ""
     train_numeric_path: str = ""
-    method: str = ""
 
     @property
     def name(self) -> str:
@@ -337,14 +336,15 @@ class Series:
             f"trained on {self.train_numeric_path}",
         ]
         parts += [f"with {self.mlm}"] if self.mlm else []
-        parts += [self.method] if self.method and not self.policy.startswith("merged") else []
+        parts += [self.runs[-1].method] if self.runs[-1].method else []
         return ", ".join(parts) if self.policy else "no intermediate training"
 
     def planned(self, section: Section, k: int) -> int:
         """How many of its runs the plan asks for at ``k``."""
         if not k:
             return section.num_planned_bases
-        return section.planned.get((k, self.policy, self.budget, self.recipe, self.mlm), 0)
+        policies = {self.policy, *([self.policy.partition(TOGETHER)[0]] if k == 1 else [])}
+        return sum(section.planned.get((k, one, self.budget, self.recipe, self.mlm), 0) for one in policies)
 
     def by_k(self) -> dict[int, tuple[Run, ...]]:
         """Its runs by k, smallest first."""
@@ -352,15 +352,25 @@ class Series:
 
 
 def series(section: Section) -> list[Series]:
-    """Split a section's runs into series, in their order; there is one of base runs alone if no other."""
+    """Split a section's runs into series, in their order; there is one of base runs alone if no other.
+
+    Runs of one task belong to every series that differs from theirs in how several tasks share the training.
+    """
     groups: dict[tuple[str, ...], list[Run]] = {}
     bases = section.bases
     for run in section.runs:
         if run not in bases:
-            key = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path, run.method)
+            key: tuple[str, ...] = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path)
             groups.setdefault(key, []).append(run)
     if not groups:
         return [Series(bases)]
+    shared = {key: (key[0].partition(TOGETHER)[0], *key[1:]) for key in groups if TOGETHER in key[0]}
+    first = {alone: [run for run in groups.get(alone, ()) if run.k == 1] for alone in shared.values()}
+    for key, alone in shared.items():
+        groups[key] = [*first[alone], *groups[key]]
+    for alone, runs in first.items():
+        if runs == groups.get(alone):
+            del groups[alone]
     return [Series((*bases, *runs), *key) for key, runs in groups.items()]
 
 

@@ -82,7 +82,8 @@ def xstilts2020(
             dual encoders take the last one.
         precision: float32 or bfloat16 (autocast over float32 weights), of training and of measuring.
         num_threads: CPU threads of every stage; they count, since they change sums.
-        poolings: poolings that a retrieval measurement keeps.
+        poolings: poolings that a retrieval measurement keeps, as mean or mean/centred, mean/lir, mean/lir-4 or
+            mean/whitened, by each language's own vectors.
         layers: hidden states that a retrieval measurement keeps, counted back from the last one below 0; when empty,
             the last one of a search in one pool and all of any other task.
         prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
