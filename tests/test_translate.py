@@ -26,10 +26,12 @@ from xstilts.run import Settings, run
 from xstilts.spec import canonical_json
 from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Train, Translate, Views, label
 from xstilts.store import Store
+from xstilts.studies.parts import translator_of
+from xstilts.studies.scaling import scaling
 from xstilts.study import Plan, Sources, make_plan
 from xstilts.tasks import Classify, Files, Pair, Passage, Span, Splits, Task, find, readers, register
 from xstilts.tasks.translated import oracle, read_rows
-from xstilts.translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
+from xstilts.translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile, Translator
 
 ORACLE = MiniatureOracle()
 RECIPE = Recipe(learning_rate=1e-3, batch_examples=8, max_tokens=48, dev_examples=8, evaluate_every_steps=50)
@@ -516,6 +518,42 @@ def test_a_profile_counts_neither_translate_train_nor_translate_test() -> None:
     assert report_rows.fit(protocol, [train | {"translated": [{}]}], False) is None
     before = {"mixture": {"tasks": ["snli"]}, "translated": [{}]}
     assert report_rows.fit(protocol, [before, train], False) is not None, "translated intermediate data is zero-shot"
+
+
+def test_scaling_translates_intermediate_tasks_and_targets_by_what_a_word_names() -> None:
+    settings: dict[str, Any] = {"tasks": ("mini-nli",), "targets": ("mini-xnli",), "languages": ("es",), "k": (0, 1)}
+    plain = list(scaling(**settings))
+    bare, train = (
+        leaf.model for leaf in scaling(**settings, translate=("de",), translate_targets=("es",), keep_english=False)
+    )
+    assert isinstance(bare, Train)
+    assert isinstance(train, Train)
+    assert isinstance(train.start, Train)
+    assert [one.target for one in train.translated] == [one.target for one in bare.translated] == ["es"]
+    assert train.start.translated == (Translate("mini-nli", "de", ORACLE),)
+    assert not train.keep_source
+    assert not train.start.keep_source
+    assert bare.start == plain[0].model.start, "what comes before any task is not translated"  # type: ignore[attr-defined]
+    assert list(scaling(**settings, translator="owner/name")) == plain
+    with pytest.raises(ValueError, match="keep_english=false: expected languages in translate"):
+        next(scaling(**settings, keep_english=False))
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("miniature", ORACLE),
+        ("apertium", Apertium()),
+        ("apertium:eng-spa", Apertium("eng-spa")),
+        ("my/de.tsv.gz", TranslationFile("my/de.tsv.gz")),
+        ("facebook/nllb-200-distilled-600M@abc", Seq2Seq("facebook/nllb-200-distilled-600M", "abc", num_threads=2)),
+        ("/models/marian", Seq2Seq("/models/marian", num_threads=2)),
+    ],
+)
+def test_a_word_names_a_translator(word: str, expected: Translator) -> None:
+    found = translator_of(word, num_threads=2)
+    assert found == expected
+    assert getattr(found, "revision", "") == getattr(expected, "revision", "")
 
 
 def test_declarations_of_translators_are_plain_data() -> None:

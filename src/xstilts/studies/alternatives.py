@@ -7,15 +7,23 @@ from dataclasses import dataclass, replace
 
 from xstilts.recipe import POOLINGS, STILTS, Lora, Recipe, Robust
 from xstilts.spec import one_of
-from xstilts.stage import Budget, Encoder, Merge, Mixture, Stage, Train, Translate, Views
-from xstilts.tasks import find
-from xstilts.translators import Apertium, MiniatureOracle, Translator
+from xstilts.stage import Budget, Encoder, Merge, Mixture, Stage, Train, Views
+from xstilts.translators import Translator
 
-from .parts import TINY_LEARNING_RATE, Model, StandIns, find_target, prefix_of, sequence, start_of
+from .parts import (
+    TINY_LEARNING_RATE,
+    Model,
+    StandIns,
+    find_target,
+    in_languages,
+    prefix_of,
+    sequence,
+    start_of,
+    translator_of,
+)
 from .scaling import MINIATURE_TARGETS, MINIATURE_TASKS
 
 WHERE = ("intermediate", "target", "both")
-TRANSLATORS: dict[str, Translator] = {"miniature": MiniatureOracle(), "apertium": Apertium()}
 
 
 @dataclass(frozen=True)
@@ -67,13 +75,7 @@ def _with_text(setting: _Setting, seed: int) -> Train:
 
 
 def _translated(setting: _Setting, seed: int) -> Train:
-    rows = [
-        Translate(name, code, setting.translator)
-        for name in setting.tasks
-        for code in setting.languages
-        if find(name).kind.name != "tag"
-    ]
-    return setting.train(seed, translated=tuple(rows))
+    return in_languages(setting.train(seed), setting.languages, setting.translator)
 
 
 def _sequential(setting: _Setting, seed: int) -> Train:
@@ -183,7 +185,7 @@ def alternatives(
         train_retrieval: measure retrieval tasks also after the training that they name.
         text: the monolingual text of mlm; the miniature's, or text@leipzig, when empty.
         text_share: share of the examples that are text, for mlm.
-        translator: miniature or apertium; miniature for its tasks, or apertium, when empty.
+        translator: as in ``scaling``; the miniature's own for its tasks, or apertium, when empty.
         translated: languages of translated rows.
         contrastive: the task of contrastive; mini-nli-triples, or nli-triples@dev, when empty.
         epsilon: radius of adversarial (of a sequence's word embeddings together) and perturbation (of each token's).
@@ -199,14 +201,13 @@ def alternatives(
         prefix: as in ``scaling``.
 
     Raises:
-        ValueError: for an unknown method, translator or target, or a target that cannot be trained.
+        ValueError: for an unknown method or target, or a target that cannot be trained.
     """
     for name in methods:
         one_of("method", name, METHODS)
     one_of("where", where, WHERE)
     miniature = all(name.startswith("mini-") for name in tasks)
-    translator = translator or ("miniature" if miniature else "apertium")
-    one_of("translator", translator, TRANSLATORS)
+    by = translator_of(translator or ("miniature" if miniature else "apertium"))
     instead = StandIns(stand_ins)
     used = tuple(instead.trained(name) for name in tasks)
     measured = [
@@ -232,7 +233,7 @@ def alternatives(
         recipe=recipe,
         text=text,
         text_share=text_share,
-        translator=TRANSLATORS[translator],
+        translator=by,
         languages=translated,
         contrastive=contrastive or ("mini-nli-triples" if miniature else "nli-triples@dev"),
         epsilon=epsilon,

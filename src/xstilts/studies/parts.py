@@ -8,9 +8,22 @@ from typing import Any, NamedTuple, TypeAlias
 
 from xstilts.recipe import STILTS, Recipe
 from xstilts.spec import near, one_of
-from xstilts.stage import SEARCH_NEIGHBOURS, Budget, Encoder, Evaluate, Merge, Mixture, Tiny, Train, Views, has_pooler
+from xstilts.stage import (
+    SEARCH_NEIGHBOURS,
+    Budget,
+    Encoder,
+    Evaluate,
+    Merge,
+    Mixture,
+    Tiny,
+    Train,
+    Translate,
+    Views,
+    has_pooler,
+)
 from xstilts.tasks import Search, Task, find, names
 from xstilts.tasks.languages import PAIR, pairs
+from xstilts.translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile, Translator
 
 from .recipes import pretraining
 
@@ -84,6 +97,29 @@ def sequence(
 def prefix_of(encoder: str, prefix: str) -> str:
     """The text before every retrieval sentence; ``auto`` is that of the encoder's makers."""
     return (E5_PREFIX if encoder == "offline" else "") if prefix == "auto" else prefix
+
+
+def translator_of(word: str, **settings: Any) -> Translator:
+    """A translator in a word, with the settings of a model.
+
+    It is ``miniature``, ``apertium`` or ``apertium:MODE``, a file of translations (.tsv or .jsonl), or else a model's
+    folder or its hub name, ``owner/name`` or ``owner/name@revision``.
+    """
+    name, _, detail = word.partition(":")
+    if word == "miniature":
+        return MiniatureOracle()
+    if name == "apertium":
+        return Apertium(detail)
+    if word.removesuffix(".gz").endswith((".tsv", ".jsonl")):
+        return TranslationFile(word)
+    model, _, revision = word.partition("@")
+    return Seq2Seq(model, revision or "main", **settings)
+
+
+def in_languages(train: Train, languages: Sequence[str], translator: Translator, *, keep_english: bool = True) -> Train:
+    """A training with its tasks' rows also in other languages, or in these alone; as it is for no language."""
+    made = [Translate(task, code, translator) for task in train.mixture.tasks for code in languages]
+    return replace(train, translated=tuple(made), keep_source=keep_english or not made)
 
 
 class StandIns:

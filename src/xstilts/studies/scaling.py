@@ -15,7 +15,17 @@ from xstilts.spec import one_of, stream_seed
 from xstilts.stage import Budget, HeldOut, Merge, Mixture, Stage, Train, Views
 from xstilts.tasks import find
 
-from .parts import TINY_LEARNING_RATE, Model, StandIns, find_target, prefix_of, sequence, start_of
+from .parts import (
+    TINY_LEARNING_RATE,
+    Model,
+    StandIns,
+    find_target,
+    in_languages,
+    prefix_of,
+    sequence,
+    start_of,
+    translator_of,
+)
 
 DESIGNS = ("all", "nested", "random", "merged")
 BUDGETS = ("fixed", "proportional")
@@ -60,6 +70,10 @@ def scaling(
     poolings: tuple[str, ...] = POOLINGS,
     layers: tuple[int, ...] = (),
     prefix: str = "auto",
+    translate: tuple[str, ...] = (),
+    translate_targets: tuple[str, ...] = (),
+    translator: str = "miniature",
+    keep_english: bool = True,
 ) -> Iterator[Stage]:
     """Yield one measurement per subset of tasks, seed, target and language; k = 0 is the encoder itself.
 
@@ -114,10 +128,15 @@ def scaling(
         layers: hidden states that a retrieval measurement keeps, counted back from the last one below 0; when empty,
             the last one of a search in one pool and all of any other task.
         prefix: text before every retrieval sentence; ``auto`` is "query: " for ``offline`` (an E5 model).
+        translate: languages that the rows of every intermediate task are translated to, for training.
+        translate_targets: languages that the training rows of every target are translated to (translate-train).
+        translator: miniature (its own rows in the other languages), apertium, apertium:MODE, a file of translations
+            (.tsv or .jsonl, in the data folder), or the folder or hub name of an M2M-100, NLLB or Marian model.
+        keep_english: train on the English rows too, or on the translations alone.
 
     Raises:
-        ValueError: for an unknown design, budget or target, a target that cannot be trained, a subset size, or an
-            order of other tasks.
+        ValueError: for an unknown design, budget or target, a target that cannot be trained, a subset size, an order
+            of other tasks, or nothing in the place of English.
     """
     one_of("design", design, DESIGNS)
     one_of("budget", budget, BUDGETS)
@@ -127,6 +146,10 @@ def scaling(
     if order and (training != "sequential" or sorted(order) != sorted(tasks)):
         needed = f"training=sequential and each of {', '.join(tasks)} once"
         raise ValueError(f"order={','.join(order)}: expected {needed}")
+    if translate and training == "sequential":
+        raise ValueError("translate: expected training=joint, whose tasks' rows are translated")
+    if not keep_english and not (translate or translate_targets):
+        raise ValueError("keep_english=false: expected languages in translate or translate_targets")
     sizes = k or tuple(range(len(tasks) + 1))
     for size in sizes:
         if not 0 <= size <= len(tasks):
@@ -161,8 +184,11 @@ def scaling(
     text = "mini-text" if miniature else "text@leipzig"
     start = start_of(encoder, revision, text, mlm_examples, recipe, mlm, mlm_languages)
 
+    by = translator_of(translator, precision=precision, num_threads=num_threads)
+
     def train(start: Model, task: str, seed: int) -> Train:
-        return Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)
+        plain = Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)
+        return in_languages(plain, translate_targets, by, keep_english=keep_english)
 
     balanced = replace(recipe, loss_balance=loss_balance)
     per_step = int(tasks_per_step) if tasks_per_step.isdecimal() else tasks_per_step
@@ -175,7 +201,8 @@ def scaling(
         one_pass = Budget(1, "epochs") if budget == "proportional" else None
         if training == "joint":
             mixture = Mixture(tuple(used[name] for name in subset), tasks_per_step=per_step, **share)
-            return Train(start, mixture, one_pass or Budget(examples), balanced, seed)
+            plain = Train(start, mixture, one_pass or Budget(examples), balanced, seed)
+            return in_languages(plain, translate, by, keep_english=keep_english)
         turns = [used[name] for name in order or drawn_order(tasks, seed) if name in subset]
         whole, more = divmod(examples, len(turns))
         amounts = [one_pass or Budget(whole + (turn < more)) for turn in range(len(turns))]
