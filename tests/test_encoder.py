@@ -356,6 +356,7 @@ def test_an_architecture_that_ignores_us_is_padded(folders: dict[str, Path], mon
         return output
 
     monkeypatch.setattr(BertModel, "forward", leaking)
+    monkeypatch.setattr(encoders, "_padded", {})  # it was tried before, without the leak
     encoder = load(folders["bert"], attention_dropout=None, hidden_dropout=None)
     assert encoder.padded
     assert encoder.model.config._attn_implementation != PACKED

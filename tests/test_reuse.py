@@ -16,7 +16,7 @@ import fakes
 from fakes import Fake
 from xstilts import run as run_module
 from xstilts import store as store_module
-from xstilts.engine import Context, data, folders, perform
+from xstilts.engine import Context, data, encoder, folders, perform
 from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine.model import Model
 from xstilts.recipe import STILTS
@@ -49,8 +49,9 @@ class Worker:
 
     def __init__(self, folder: Path, cache_dir: Path, before: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
         plan = make_plan("test", study(), Sources(None, cache_dir))
-        self.counts = {"models": 0, "tokenizers": 0, "files": 0}
+        self.counts = {"models": 0, "tokenizers": 0, "files": 0, "checks": 0}
         self._count(patch, Model, "__init__", "models")
+        self._count(patch, encoder.Encoder, "_runs_packed", "checks")
         self._count(patch, folders, "load_tokenizer", "tokenizers")
         self._count(patch, data.pa, "memory_map", "files")
         inputs: dict[str, Path] = {}
@@ -84,6 +85,7 @@ def forget_all() -> None:
     evaluate_module.forget_model()
     folders._tokenizers.clear()
     data._opened.cache_clear()
+    encoder._padded.clear()
 
 
 @pytest.fixture
@@ -102,8 +104,9 @@ def test_sharing_changes_no_bit_and_saves_loads(
         alone = Worker(tmp_path / "alone", cache_dir, forget_all, patch)
     assert len(shared.bytes) == 3 * 2 + 6
     assert shared.bytes == alone.bytes
-    assert alone.counts["models"] == alone.counts["tokenizers"] == 9
+    assert alone.counts["models"] == alone.counts["tokenizers"] == alone.counts["checks"] == 9
     assert shared.counts["models"] == 1 + 3, "the encoder's measurement, and one start for each training"
+    assert shared.counts["checks"] == 2, "the encoder, and the training that another one starts from"
     assert shared.counts["tokenizers"] == 1, "a training copies its start's files"
     # the bitext, mini-nli's train and dev rows, mini-paraphrase's
     assert shared.counts["files"] == 1 + 2 + 2 < alone.counts["files"]

@@ -301,7 +301,7 @@ class _Driver:
     def _end(self, worker: _Worker) -> None:
         with contextlib.suppress(OSError):
             worker.pipe.send(None)
-        worker.process.join(0.0 if worker.stage is not None else 5.0)
+        worker.process.join(5.0 if worker.stage is None and worker.num_stages else 0.0)  # new ones may be importing
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()

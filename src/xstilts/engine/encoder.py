@@ -17,10 +17,13 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTraine
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import PACKED, Again, Packing, packed
-from .folders import TOKENIZER_FILES, quiet, read_config, without_pooler
+from .folders import TOKENIZER_FILES, identity, quiet, read_config, without_pooler
 
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
+
+
+_padded: dict[tuple[tuple[int, ...], ...], bool] = {}  # by the files of an encoder, which are tried once a process
 
 
 def load(folder: Path, *, attention_dropout: float | None, hidden_dropout: float | None) -> Encoder:
@@ -62,7 +65,10 @@ def load(folder: Path, *, attention_dropout: float | None, hidden_dropout: float
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"{folder}: the weights lack {len(missing)} tensors of {type(model).__name__}: {missing[:5]}")
-    return Encoder(model, original).eval()
+    files = identity(sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")]))
+    encoder = Encoder(model, original, _padded.get(files)).eval()
+    _padded[files] = encoder.padded
+    return encoder
 
 
 class Encoder(torch.nn.Module):
@@ -79,8 +85,13 @@ class Encoder(torch.nn.Module):
         recomputes: whether a training's backward pass computes each layer again.
     """
 
-    def __init__(self, model: PreTrainedModel, original_config: dict[str, float] | None = None) -> None:
-        """Wraps `model`; `original_config` holds the config values that `save` restores."""
+    def __init__(
+        self, model: PreTrainedModel, original_config: dict[str, float] | None = None, padded: bool | None = None
+    ) -> None:
+        """Wraps `model`; `original_config` holds the config values that `save` restores.
+
+        `padded` is what was found for the same weights before; it is tried out when None.
+        """
         super().__init__()
         self.model = model
         self.hidden_size: int = model.config.hidden_size
@@ -96,7 +107,11 @@ class Encoder(torch.nn.Module):
         has_types = (getattr(model.config, "type_vocab_size", None) or 0) > 1
         self._reads_types = has_types and "token_type_ids" in arguments
         self._delta: torch.Tensor | None = None
-        self.padded = "position_ids" not in arguments or not self._runs_packed()
+        if padded is None:
+            padded = "position_ids" not in arguments or not self._runs_packed()
+        elif not padded:
+            model.set_attn_implementation(PACKED)
+        self.padded = padded
         self.recomputes = False
 
     def recompute_activations(self) -> None:

@@ -19,6 +19,7 @@ from xstilts.tasks import find
 
 from . import Context, Interrupted, retrieval, start_folder
 from .data import Tokenised, rows_of, tokenised, translations
+from .folders import identity
 from .kinds import KINDS
 from .lists import Lists, refuse_overflow
 from .model import Model
@@ -44,10 +45,8 @@ def keep_model(model: Model, id: str, weights: Path, device: str) -> None:
 
 
 def _key(id: str, weights: Path | None, device: str) -> _Key:
-    """What a model in memory is found by: its id, device and the files of its weights, wherever they were moved to."""
-    files = sorted(weights.rglob("*.safetensors")) if weights else ()
-    found = (file.stat() for file in files)
-    return id, device, tuple((of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns) for of in found)
+    """What a model in memory is found by: its id, its device, and the files of its weights wherever they are moved."""
+    return id, device, identity(sorted(weights.rglob("*.safetensors")) if weights else ())
 
 
 def model_of(model: Encoder | Train | Merge, context: Context) -> Model:
