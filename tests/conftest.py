@@ -74,6 +74,7 @@ def small_miniature() -> Iterator[None]:
         "mini-paraphrase": {"train": 96, "dev": 24},
         "mini-bitext": {"dev": 60, "test": 100},
         "mini-text": {"train": 100},
+        "mini-text-dev": {"train": 100, "dev": 100},
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, rows in sizes.items():

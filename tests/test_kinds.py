@@ -91,6 +91,7 @@ def randomise(head: nn.Module) -> Any:
 
 def table_of(columns: dict[str, list[Any]]) -> Tokenised:
     types = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())}
+    types["begins"] = pa.list_(pa.int8())
     return Tokenised(pa.table({name: pa.array(v, types.get(name, pa.int64())) for name, v in columns.items()}))
 
 
@@ -263,6 +264,45 @@ def test_masking_follows_bert() -> None:
     drawn = ids[other].double()
     assert abs(drawn.mean() / num_ids - 0.5) < 5 / math.sqrt(12 * len(drawn))
     assert 0 <= drawn.min() <= drawn.max() < num_ids
+
+
+def test_words_are_masked_as_a_whole_and_no_more_often() -> None:
+    """Against a loop over the words of every sequence; the draws are those of masking by tokens."""
+    num_ids, mask_id, generator = 10**6, 4, np.random.default_rng(3)
+    sizes = [[1, *generator.choice([1, 1, 2, 3, 7], size=12).tolist(), 1] for _ in range(3000)]  # words, special tokens
+    ids = [generator.integers(5, num_ids, sum(words)).tolist() for words in sizes]
+    begins = [[int(at == 0) for size in words for at in range(size)] for words in sizes]
+    batch = collate(table_of({"ids": ids, "lengths": [[len(row)] for row in ids], "begins": begins}), range(3000), CPU)
+    settings = {"mask_id": mask_id, "num_ids": num_ids, "probability": 0.15}
+    found, labels = mlm.mask(batch, **settings, rng=rng(1), whole_words=True)
+    draws = torch.rand(batch.num_tokens, generator=rng(1))
+    expected = torch.zeros(batch.num_tokens, dtype=torch.bool)
+    for start, words in zip(batch.starts.tolist(), sizes, strict=True):
+        at = start + 1
+        for size in words[1:-1]:
+            expected[at : at + size] = bool(draws[at] < 0.15)
+            at += size
+    chosen = labels != mlm.IGNORED
+    assert torch.equal(chosen, expected)
+    assert torch.equal(labels[chosen], batch.ids[chosen])
+    inner = batch.num_tokens - 6000
+    assert abs(int(chosen.sum()) / inner - 0.15) < 0.005, "a token is chosen as often as by itself"
+    for share, which in ((0.8, found == mask_id), (0.1, found == batch.ids)):
+        assert abs(int((chosen & which).sum()) / int(chosen.sum()) - share) < 0.01
+    plain, _ = mlm.mask(batch, **settings, rng=rng(1))
+    assert not torch.equal(plain, found)
+
+
+def test_a_word_begins_where_the_tokenizer_says_unless_it_is_text_without_spaces(folders: dict[str, Path]) -> None:
+    assert mlm.word_starts([None, 0, 0, 1, 2, 2, 2, None]) == [1, 1, 0, 1, 1, 0, 0, 1]
+    assert mlm.word_starts([0] * 8 + [1] * 9 + [None]) == [1] + [0] * 7 + [1] * 9 + [1]
+    tokenizer = _tokenizer(folders["xlm-roberta"])
+    columns = mlm.encode(MaskedLM(), [Text("The trains are coming, Omar.")], tokenizer, 60)
+    pieces = tokenizer.convert_ids_to_tokens(columns["ids"][0])
+    words: list[str] = []
+    for piece, begins in zip(pieces, columns["begins"][0], strict=True):
+        words = [*words, piece] if begins else [*words[:-1], words[-1] + piece]
+    assert words == ["<s>", "▁The", "▁trains", "▁are", "▁coming", ",", "▁Omar", ".", "</s>"]
 
 
 def test_masking_is_a_function_of_the_seed() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xstilts import metrics
 from xstilts.metrics.classification import accuracy, f1_of, majority_share
-from xstilts.metrics.language_model import perplexity
+from xstilts.metrics.language_model import loss, perplexity
 from xstilts.metrics.retrieval import accuracy_at_1
 
 
@@ -124,6 +124,7 @@ def test_perplexity_is_over_all_masked_tokens() -> None:
     # 2 tokens of ln 2 nats each and 2 of ln 8: the geometric mean of 2, 2, 8, 8 is 4
     assert perplexity([2 * math.log(2), 0.0, 2 * math.log(8)], [2, 0, 2]) == pytest.approx(4.0)
     assert perplexity([math.log(2), 3 * math.log(8)], [1, 3]) == pytest.approx(2**2.5)
+    assert loss([math.log(2), 3 * math.log(8)], [1, 3]) == pytest.approx(2.5 * math.log(2))
 
 
 @pytest.mark.parametrize(("losses", "counts"), [([], []), ([0.0], [0]), ([1.0, 2.0], [1])])

@@ -82,6 +82,76 @@ def test_weights_stay_with_their_tasks() -> None:
     assert shares(mixture, (1, 1), (None, None)).tolist() == [1 / 4, 3 / 4]
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (0.8 * 3 / 4, 0.8 / 4, 0.2)),
+        ({"policy": "uniform"}, (0.4, 0.4, 0.2)),
+        ({"policy": "capped", "cap": 20}, (0.4, 0.4, 0.2)),
+        ({"policy": "explicit", "weights": (1, 3, 7)}, (0.2, 0.6, 0.2)),
+    ],
+)
+def test_text_has_its_share_whatever_the_policy_of_the_others(
+    fields: dict[str, Any], expected: tuple[float, ...]
+) -> None:
+    mixture = Mixture(TASKS, sizes="present", text_share=0.2, **fields)
+    assert shares(mixture, (60, 20, 5000), (None,) * 3) == pytest.approx(expected, abs=1e-12)
+
+
+def test_two_texts_divide_their_share_by_the_policy() -> None:
+    mixture = Mixture((*TASKS, "mini-text-dev"), sizes="present", text_share=0.5)
+    found = shares(mixture, (60, 20, 300, 100), (None,) * 4)
+    assert found == pytest.approx((0.5 * 3 / 4, 0.5 / 4, 0.5 * 3 / 4, 0.5 / 4), abs=1e-12)
+
+
+def test_an_epoch_with_a_share_of_text_is_one_of_the_others() -> None:
+    mixture = Mixture(TASKS, sizes="present", text_share=0.25)
+    course = plan(Budget(2, "epochs"), mixture, sizes=(60, 30, 5000), batch=(4, 4, 8))
+    assert course.examples.tolist() == [120, 60, 60]
+
+
+def tempered(temperature: float, languages: Sequence[tuple[str, int]], num_passes: int, **rest: Any) -> Schedule:
+    sizes = (sum(count for _, count in languages),)
+    mixture = Mixture(("mini-text",), sizes="present", text_temperature=temperature)
+    amount = Budget(num_passes, "epochs")
+    return schedule(
+        mixture, amount, 3, present=sizes, official=(None,), batch_examples=(7,), languages=(languages,), **rest
+    )
+
+
+def test_languages_of_a_text_have_their_shares_by_temperature_in_every_pass() -> None:
+    """Conneau et al. 2020: a share of n^0.3; each row once before any comes again, as often as the next one."""
+    languages, alpha = (("en", 800), ("sw", 30), ("th", 170)), 0.3
+    course = tempered(1 / alpha, languages, 40)
+    seen = np.concatenate(rows_of(course, 0)).reshape(40, 1000)
+    starts = np.array([0, 800, 830, 1000])
+    weights = np.array([800**alpha, 30**alpha, 170**alpha])
+    expected = apportion(1000, weights / weights.sum())
+    assert expected[1] > 100
+    for one_pass in seen:
+        assert np.histogram(one_pass, starts)[0].tolist() == expected.tolist()
+    for start, stop in itertools.pairwise(starts):
+        times = np.bincount(seen.ravel(), minlength=1000)[start:stop]
+        assert times.max() - times.min() <= 1, "every row of a language as often as any other"
+        own = seen.ravel()[(start <= seen.ravel()) & (seen.ravel() < stop)]
+        assert not np.array_equal(own[: stop - start], own[stop - start :][: stop - start]), "in another order"
+    english = (seen[0] < 800).astype(int)
+    assert 0.3 < english[:500].mean() / english[500:].mean() < 3, "languages are mixed within a pass"
+
+
+def test_rows_by_temperature_are_a_function_of_the_step_and_of_the_language_alone() -> None:
+    languages = (("en", 50), ("sw", 9), ("th", 20))
+    course, again = tempered(2.0, languages, 5), tempered(2.0, languages, 5)
+    for step in reversed(range(course.num_steps)):
+        assert course.rows(step).tolist() == again.rows(step).tolist()
+    plain = tempered(1.0, languages, 2)
+    assert np.sort(np.concatenate(rows_of(plain, 0))).tolist() == sorted([*range(79)] * 2), "1 is every row once"
+    assert (
+        plain.rows(0).tolist()
+        == plan(Budget(2, "epochs"), Mixture(("mini-text",)), sizes=(79,), batch=(7,), seed=3).rows(0).tolist()
+    )
+
+
 @given(st.integers(0, 10**9), st.lists(st.integers(1, 10**6), min_size=1, max_size=12))
 def test_apportion_sums_and_stays_within_one(total: int, weights: list[int]) -> None:
     parts = np.array(weights) / sum(weights)

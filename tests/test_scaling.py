@@ -20,6 +20,7 @@ from xstilts.spec import canonical_json
 from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train, Views, chain, root
 from xstilts.studies import STUDIES
 from xstilts.studies.parts import MINIATURE_TINY, sequence
+from xstilts.studies.recipes import PRETRAINING
 from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, demo, scaling, subsets
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Embed, Search, Splits
@@ -337,6 +338,23 @@ def test_an_mlm_stage_is_asked_for_unless_the_encoder_is_random() -> None:
     assert models(encoder="tiny", k=(0,), mlm_examples=0, targets=("mini-bitext",)) == [
         Encoder("tiny", tiny=MINIATURE_TINY)
     ]
+
+
+def test_a_named_way_of_masked_language_modelling_is_that_of_its_recipe() -> None:
+    named = PRETRAINING["from-contrastive"]
+    (model,) = models(tasks=THREE, k=(0,), mlm="from-contrastive", mlm_languages=("sw", "en"), precision="bfloat16")
+    assert isinstance(model, Train)
+    assert model.mixture == Mixture(("text@leipzig-dev",), languages=("sw", "en"))
+    assert (model.budget.amount, model.recipe) == (563_200, replace(named.recipe, precision="bfloat16"))
+    (short,) = models(k=(0,), targets=("mini-bitext",), mlm="adaptive", mlm_examples=640)
+    assert isinstance(short, Train)
+    assert (short.mixture.tasks, short.budget.amount) == (("mini-text-dev",), 640)
+    for recipe in (named.recipe, PRETRAINING["adaptive"].recipe):
+        assert replace(recipe, name="stilts") != STILTS
+    with pytest.raises(ValueError, match=r"unknown mlm 'adaptiv': .* did you mean 'adaptive'"):
+        models(tasks=THREE, k=(0,), mlm="adaptiv")
+    with pytest.raises(ValueError, match="give mlm=NAME"):
+        models(tasks=THREE, k=(0,), mlm_languages=("sw",))
 
 
 def test_learning_rates_are_the_papers_unless_the_encoder_is_random() -> None:

@@ -269,6 +269,9 @@ _RECIPE = Recipe(
 )
 _LORA = Lora(4, 8.0, 0.1, ("value", "query"))
 _RECIPE_FOR_LAYERS = dataclasses.replace(_RECIPE, aggregation="attention", lora=_LORA, layer_decay=0.9)
+_OVERRIDE_WITH_RATE = dataclasses.replace(_OVERRIDE, learning_rate=3e-5)
+_MIXTURE_WITH_TEXT = dataclasses.replace(_MIXTURE, text_share=0.25, text_temperature=3.5)
+_RECIPE_OF_TEXT = dataclasses.replace(_RECIPE, whole_words=True, frozen_layers=0)
 _VIEWS = Views(("cls", "mean"), 4, "query: ")
 _TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5, (_DATA,))
 _EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
@@ -328,6 +331,9 @@ GOLDEN: dict[Value, str] = {
     _MIXTURE_IN_PARTS: "mixture-602bcf0216a957ac9522",
     _MIXTURE_IN_TWO_PARTS: "mixture-e63c73c67667394f06ba",
     _RECIPE_BALANCED: "recipe-9788abe8bf21b9d3e247",
+    _OVERRIDE_WITH_RATE: "override-b0ad80fe06b237551c2b",
+    _MIXTURE_WITH_TEXT: "mixture-34a079614875a1349ffb",
+    _RECIPE_OF_TEXT: "recipe-8957f2e980ce8f48f513",
 }
 
 

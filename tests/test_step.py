@@ -20,7 +20,7 @@ from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import TOKEN_MULTIPLE, Batch, Shape, collate, token_shapes
 from xstilts.engine.step import _mapped, _tensors, decay_factor, graph_problem, learning_rate
-from xstilts.recipe import STILTS, Recipe
+from xstilts.recipe import STILTS, Override, Recipe
 from xstilts.stage import Budget, Encoder, Mixture, Train
 
 NAMES = (
@@ -133,12 +133,16 @@ def test_decay_of_a_weight_without_gradient_is_that_of_the_steps_done() -> None:
     recipe = replace(STILTS, weight_decay=0.1, learning_rate=0.5)
     parameter = torch.nn.Parameter(torch.ones(2, 2, dtype=torch.float64))
     optimiser = torch.optim.AdamW([parameter], weight_decay=0.1)
-    for step in range(7):
+    recipe = replace(recipe, overrides=(Override("b", learning_rate=0.2),))
+    tasks = "abbabba"
+    for step, task in enumerate(tasks):
         parameter.grad = torch.zeros_like(parameter)
-        optimiser.param_groups[0]["lr"] = learning_rate(recipe, step, 10)
+        optimiser.param_groups[0]["lr"] = learning_rate(recipe, step, 10, task)
         optimiser.step()
-        assert parameter[0, 0].item() == pytest.approx(decay_factor(recipe, [""] * (step + 1), 10), rel=1e-12)
-    assert decay_factor(recipe, [], 10) == 1
+        assert parameter[0, 0].item() == pytest.approx(decay_factor(recipe, tasks[: step + 1], 10), rel=1e-12)
+    assert decay_factor(recipe, "", 10) == 1
+    assert learning_rate(recipe, 1, 10, "b") == 0.2
+    assert learning_rate(recipe, 5, 10, "b") == pytest.approx(0.4 * learning_rate(recipe, 5, 10, "a"))
 
 
 def test_why_steps_are_no_graph_is_said(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -733,6 +733,45 @@ def test_languages_without_text_are_refused(sources: Sources) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mixture", "recipe", "expected"),
+    [
+        (Mixture(("mini-nli",), text_share=0.1), {}, "text_share is the share of monolingual text, and this mixture"),
+        (Mixture(("mini-text",), text_share=0.1), {}, "among other tasks, and this mixture has text alone"),
+        (Mixture(("mini-nli",), text_temperature=2), {}, "mixture.text_temperature is that of the languages"),
+        (Mixture(("mini-nli",)), {"whole_words": True}, "recipe.whole_words masks monolingual text, and this mixture"),
+        (Mixture(("mini-nli",)), {"frozen_layers": 9}, "frozen_layers is 9: the encoder tiny has 2 layers"),
+    ],
+)
+def test_settings_of_text_and_layers_that_reach_nothing_are_refused(
+    sources: Sources, mixture: Mixture, recipe: dict[str, Any], expected: str
+) -> None:
+    stage = Train(Encoder("tiny"), mixture, Budget(10), Recipe(**recipe))
+    assert expected in refusal(sources, bitext(stage))[0]
+
+
+def test_held_out_text_is_not_scored_after_training_on_it(sources: Sources) -> None:
+    assert set(tasks.find("text@leipzig").overlaps) == {"text@leipzig-dev/dev"}
+    stage = Train(Encoder("tiny"), Mixture(("mini-text",), languages=("sw",)), Budget(10))
+    plan(sources, Evaluate(stage, "mini-text-dev", "sw", "dev"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda: Mixture(("mini-text",), text_share=1.0),
+        lambda: Mixture(("mini-text",), text_temperature=0.3),
+        lambda: Recipe(frozen_layers=-1),
+        lambda: Override("mnli", learning_rate=0.0),
+    ],
+)
+def test_settings_of_text_and_layers_have_ranges(value: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected (0 < share < 1|1 or more|0 \(embeddings\) or more|a number above 0)"
+    ):
+        value()
+
+
+@pytest.mark.parametrize(
     "value", [lambda: Override("mnli", batch_examples=-4), lambda: Encoder("offline", tiny=Tiny())]
 )
 def test_values_that_cannot_mean_anything_are_refused(value: Any) -> None:

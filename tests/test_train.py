@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warmup
 
-from xstilts.engine import Context, Interrupted, checkpoint, encoder_folder, perform
+from xstilts.engine import Context, Interrupted, checkpoint, encoder_folder, numeric_path, perform
+from xstilts.engine import encoder as encoders
 from xstilts.engine import step as step_module
 from xstilts.engine import train as train_module
 from xstilts.engine.data import Tokenised, tokenised
@@ -30,7 +32,8 @@ from xstilts.engine.packing import Batch, collate
 from xstilts.engine.step import adamw, decay_factor, learning_rate
 from xstilts.engine.train import dev_score
 from xstilts.recipe import STILTS, Lora, Override, Recipe
-from xstilts.stage import Budget, Encoder, Mixture, Tiny, Train
+from xstilts.scoring import score
+from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
 from xstilts.tasks.tagging import UPOS
@@ -572,6 +575,10 @@ CASES = {
         MIXED,
         replace(RECIPE, checkpoint="best", aggregation="mix", layer_decay=0.5, lora=Lora(2, dropout=0.1)),
     ),
+    "text": (
+        replace(MIXED, text_share=0.6, text_temperature=2.0),
+        replace(RECIPE, frozen_layers=1, whole_words=True, overrides=(Override("mini-text", 3, 30, 5e-3),)),
+    ),
 }
 
 
@@ -860,3 +867,84 @@ def test_the_sizes_of_a_checkpoint_are_told(bench: Bench) -> None:
     ]
     assert done.result["optimiser_bytes"] == sizes[0]
     assert done.result["checkpoint_bytes"] == sum(sizes)
+
+
+# ------------------------------------------------------------------------------------------------ frozen, by language
+
+
+@pytest.mark.parametrize("num_layers", [0, 1, 2])
+def test_frozen_layers_stay_and_have_no_state(num_layers: int, bench: Bench) -> None:
+    stage = bench.stage(Mixture(("mini-text",)), recipe=replace(RECIPE, frozen_layers=num_layers, weight_decay=0.5))
+    before = load_file(encoder_folder(stage.start, bench.context()) / "model.safetensors")
+    calls = itertools.count()
+    with pytest.raises(Interrupted):
+        bench.train(stage, stop=lambda: next(calls) >= 4)
+    saved = bench.folder / "a" / "work" / "checkpoint-4"
+    after = bench.train(stage).weights()
+    still = {name for name, value in after.items() if torch.equal(value, before[name])}
+    frozen = ("embeddings.", *(f"encoder.layer.{number}." for number in range(num_layers)))
+    assert still == {name for name in after if name.startswith(frozen)}
+    assert "embeddings.LayerNorm.bias" in still, "decay or a gradient would show"
+    heads = {f"heads.mini-text.{name}" for name in ("bias", "dense.weight", "dense.bias", "norm.weight", "norm.bias")}
+    trained = {f"encoder.model.{name}" for name in {*after} - still} | heads
+    assert set(load_file(saved / "model.safetensors")) == trained
+    moments = load_file(saved / "optimiser.safetensors")
+    assert len(moments) == 3 * len(trained)
+
+
+def test_more_layers_than_there_are_cannot_be_frozen(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="frozen_layers is 3: the encoder tiny has 2 layers"):
+        bench.stage(recipe=replace(RECIPE, frozen_layers=3))
+    model = bench.model(bench.stage())
+    with pytest.raises(ValueError, match=r"frozen_layers is 3: the encoder \(XLMRobertaModel\) has 2 layers"):
+        encoders.freeze(model.encoder, 3)
+
+
+def test_frozen_embeddings_are_trained_upon_as_a_whole_table(bench: Bench) -> None:
+    stage = bench.stage(recipe=replace(RECIPE, frozen_layers=0))
+    assert bench.train(stage).result["embedding_rows"] is None
+    assert numeric_path(stage, "cpu") == "cpu-float32-sdpa-1thread"
+
+
+def test_held_out_loss_is_given_by_language(bench: Bench) -> None:
+    recipe = replace(RECIPE, dev_examples=12, whole_words=True)
+    stage = bench.stage(Mixture(("mini-text-dev",), languages=("sw", "en", "zh")), recipe=recipe)
+    done = bench.train(stage)
+    dev = done.result["tasks"]["mini-text-dev"]["dev"]
+    assert (dev["on"], dev["num_examples"], list(dev["loss_by_language"])) == ("dev", 12, ["sw", "en", "zh"])
+    model = Model.load_trained(bench.inputs[stage.id], recipe)
+    rows = bench.rows(stage, model, "dev")
+    assert rows.languages == (("sw", 100), ("en", 100), ("zh", 100))
+    picked = np.arange(12) * 25  # the first four are of the first language
+    head = model.head("mini-text-dev")
+    found = predict(model.eval(), head, "mlm", rows, rows=picked, precision="float32", device=CPU)
+    sums, counts = found["loss_sum"], found["num_masked"]
+    for number, loss in enumerate(dev["loss_by_language"].values()):
+        own = slice(number * 4, number * 4 + 4)
+        assert loss == pytest.approx(float(sums[own].sum() / counts[own].sum()), rel=1e-6)
+    assert dev["loss"] == pytest.approx(float(sums.sum() / counts.sum()), rel=1e-6)
+
+
+def test_a_model_of_one_text_is_measured_on_another(bench: Bench) -> None:
+    stage = bench.stage(Mixture(("mini-text",), languages=("sw", "en")))
+    bench.train(stage)
+    plan = make_plan("test", [Evaluate(stage, "mini-text-dev", "sw", "dev")], Sources(None, bench.cache_dir))
+    leaf = plan.stages[plan.leaves[0]]
+    assert isinstance(leaf, Evaluate)
+    assert leaf.head == "mini-text"
+    perform(leaf, bench.folder, bench.context())
+    predictions = pq.read_table(bench.folder / "predictions.parquet")
+    sums, counts = (predictions[name].to_pylist() for name in ("loss_sum", "num_masked"))
+    (value,) = score(predictions, "mlm", "loss", "sw")["values"]
+    assert value["value"] == pytest.approx(sum(sums) / sum(counts))
+    (value,) = score(predictions, "mlm", "perplexity", "sw")["values"]
+    assert value["value"] == pytest.approx(math.exp(sum(sums) / sum(counts)))
+
+
+def test_the_step_of_a_task_has_the_rate_of_the_task(bench: Bench) -> None:
+    recipe = replace(RECIPE, overrides=(Override("mini-text", learning_rate=4e-3),))
+    done = bench.train(bench.stage(MIXED, recipe=recipe))
+    for line in done.steps:
+        rate = learning_rate(RECIPE, line["step"], 10)
+        assert line["learning_rate"] == pytest.approx(2 * rate if line["task"] == "mini-text" else rate)
+    assert done.bytes != bench.train(bench.stage(MIXED), "plain").bytes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 
 from .spec import near
-from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, Translate, chain, has_pooler, label
+from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, Translate, chain, has_pooler, label, root
 from .tasks import Task, find, with_members
 from .tasks.languages import MINIATURE_LANGUAGES
 from .tasks.synonyms import KINDS as COPIED
@@ -25,18 +25,12 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
                 yield f"{name} has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
         kinds = {find(name).kind.name for name in stage.mixture.tasks}
         if stage.recipe.checkpoint == "best" and kinds == {"mlm"}:
-            yield "text has no English dev rows: checkpoint 'best' cannot choose on it; take checkpoint 'last'"
-        if stage.mixture.languages and "mlm" not in kinds:
-            yield "mixture.languages names the languages of monolingual text, and this mixture has no text"
-        if stage.recipe.aggregation != "last" and "embed" in kinds and stage.recipe.dual_pooling != "pooler":
-            yield (
-                f"aggregation {stage.recipe.aggregation!r} trains a dual encoder's vector that is of no hidden state, "
-                f"which {stage.recipe.dual_pooling!r} cannot measure: take dual_pooling 'pooler' or aggregation 'last'"
-            )
-        if stage.recipe.lora is not None and find_spec("peft") is None:
-            yield "recipe.lora needs a package that is not installed: pip install 'xstilts[peft]'"
-        if stage.recipe.lora is not None and stage.recipe.frozen_layers is not None:
-            yield "recipe.lora freezes all of the encoder but its adapters: leave recipe.frozen_layers out"
+            yield "text has no English dev rows with labels: checkpoint 'best' cannot choose; take checkpoint 'last'"
+        if "mlm" not in kinds:
+            yield from _about_text(stage)
+        elif stage.mixture.text_share is not None and kinds == {"mlm"}:
+            yield "mixture.text_share is the share of text among other tasks, and this mixture has text alone"
+        yield from _encoder_problems(stage, kinds)
         yield from _robust_problems(stage)
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
@@ -56,6 +50,23 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             trained = f"train on {task.trained_by or task.name}" + (f" or {task.name}" if task.trained_by else "")
             yield f"no head for {stage.task} in the model {label(stage.model)}: {trained}"
         yield from _leaks(stage, data)
+
+
+def _encoder_problems(stage: Train, kinds: set[str]) -> Iterator[str]:
+    """What a recipe cannot do with the encoder and its layers."""
+    recipe, tiny = stage.recipe, root(stage).tiny
+    if recipe.aggregation != "last" and "embed" in kinds and recipe.dual_pooling != "pooler":
+        yield (
+            f"aggregation {recipe.aggregation!r} trains a dual encoder's vector that is of no hidden state, "
+            f"which {recipe.dual_pooling!r} cannot measure: take dual_pooling 'pooler' or aggregation 'last'"
+        )
+    if recipe.lora is not None and find_spec("peft") is None:
+        yield "recipe.lora needs a package that is not installed: pip install 'xstilts[peft]'"
+    if recipe.lora is not None and recipe.frozen_layers is not None:
+        yield "recipe.lora freezes all of the encoder but its adapters: leave recipe.frozen_layers out"
+    layers = recipe.frozen_layers or 0
+    if tiny is not None and layers > tiny.num_layers:
+        yield f"recipe.frozen_layers is {layers}: the encoder {root(stage).name} has {tiny.num_layers} layers"
 
 
 def _robust_problems(stage: Train) -> Iterator[str]:
@@ -135,6 +146,19 @@ def _measured_translation(stage: Evaluate, one: Translate) -> Iterator[str]:
         )
     if isinstance(one.translator, TranslationFile) and one.translator.missing == "drop":
         yield "a measurement in translation drops no row: expected missing='error' of its file of translations"
+
+
+def _about_text(stage: Train) -> Iterator[str]:
+    """What a training without text says of text."""
+    mixture, without = stage.mixture, "and this mixture has no text"
+    if mixture.languages:
+        yield f"mixture.languages names the languages of monolingual text, {without}"
+    if mixture.text_share is not None:
+        yield f"mixture.text_share is the share of monolingual text, {without}"
+    if mixture.text_temperature != 1:
+        yield f"mixture.text_temperature is that of the languages of monolingual text, {without}"
+    if stage.recipe.whole_words:
+        yield f"recipe.whole_words masks monolingual text, {without}"
 
 
 def _retrieval_problems(stage: Evaluate) -> Iterator[str]:

@@ -97,6 +97,11 @@ class Mixture(Value):
 
     With ``tasks_per_step`` above 1 a step is so many parts of equal size, each of one task, drawn as whole steps are
     otherwise (Muppet's heterogeneous batches); ``"all"`` gives every step examples of all tasks in their shares.
+
+    ``text_share`` is the share of the examples that monolingual text gets, whatever the policy, which then divides the
+    rest among the other tasks, and this share among several texts; an epoch is then one pass over the others' rows.
+    ``languages`` are those of the text. In every pass over it a language of n rows gets a share of them in proportion
+    to n^(1/``text_temperature``) (Conneau et al. 2020: 1/0.3); 1 is every row once.
     """
 
     kind: ClassVar[str] = "mixture"
@@ -109,6 +114,8 @@ class Mixture(Value):
     languages: tuple[str, ...] = ()
     draw: str = "exact"
     tasks_per_step: int | str = declared(absent=1)
+    text_share: float | None = declared(absent=None)
+    text_temperature: float = declared(absent=1.0)
 
     @property
     def reads_official_sizes(self) -> bool:
@@ -133,6 +140,10 @@ class Mixture(Value):
             raise ValueError(f"mixture.tasks_per_step is {self.tasks_per_step!r}: expected a number above 0, or 'all'")
         if len(self.tasks) == 1:  # the same steps
             object.__setattr__(self, "tasks_per_step", 1)
+        if self.text_share is not None and not 0 < self.text_share < 1:
+            raise ValueError(f"mixture.text_share is {self.text_share}: expected 0 < share < 1")
+        if not self.text_temperature >= 1:  # below 1 a small language could have no row in any pass
+            raise ValueError(f"mixture.text_temperature is {self.text_temperature}: expected 1 or more")
         order = sorted(range(len(self.tasks)), key=self.tasks.__getitem__)  # a mixture is a set: one spelling, one id
         object.__setattr__(self, "tasks", tuple(self.tasks[i] for i in order))
         object.__setattr__(self, "weights", tuple(self.weights[i] for i in order if self.weights))
@@ -479,7 +490,7 @@ def label(value: Encoder | Stage) -> str:
         mixture, budget = value.mixture, value.budget
         amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
         cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
-        also = _translations(value)
+        also = (f", {mixture.text_share:.0%} text" if mixture.text_share else "") + _translations(value)
         return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}{also}, seed {value.seed})"
     if isinstance(value, Merge):
         base = label(value.start) if value.start else ""

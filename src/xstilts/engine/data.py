@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,11 @@ ROWS = "rows.jsonl.gz"  # of a stage that translates
 
 _CHUNK_EXAMPLES = 8192
 _MAX_OPEN = 32  # files of a process, of up to 40 bytes an example in memory beside the mapped tokens
-_FORMAT = 1
-_TYPES = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())}
+_FORMAT = 2  # 2: the rows of each language are in the schema, and text has the first tokens of words
+_TYPES = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "lengths": pa.list_(pa.int32())} | {
+    "begins": pa.list_(pa.int8())
+}
+_LANGUAGES = b"languages"
 SEQUENCE_COLUMNS = ("ids", "lengths")
 
 
@@ -42,10 +46,13 @@ class Tokenised:
         num_tokens: [E] tokens of all of an example's sequences.
         lengths: [S] tokens of every sequence.
         first: [E + 1] the first sequence of every example, and S.
+        languages: code and number of examples of each language, in the order of the examples; empty when not known.
     """
 
     def __init__(self, table: pa.Table) -> None:
         chunks = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+        known = json.loads((table.schema.metadata or {}).get(_LANGUAGES, b"[]"))
+        self.languages: tuple[tuple[str, int], ...] = tuple((code, count) for code, count in known)
         columns = [field for field in table.schema if field.name not in SEQUENCE_COLUMNS]
         self.per_token = tuple(field.name for field in columns if pa.types.is_list(field.type))
         self.targets: dict[str, np.ndarray] = {
@@ -145,7 +152,9 @@ def tokenised(
     )
     path = cache_dir / "tokens" / f"{key}.arrow"
     if not path.is_file():
-        examples = [example for part in data for example in rows_of(part, translated or {}, data_dir)]
+        parts = [(part.language, rows_of(part, translated or {}, data_dir)) for part in data]
+        examples = [example for _, part in parts for example in part]
+        metadata = {_LANGUAGES: json.dumps([[code, len(part)] for code, part in parts])}
         encode = KINDS[task.kind.name].encode
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -160,7 +169,7 @@ def tokenised(
                 columns = encode(task.kind, chunk, tokenizer, max_tokens, prefix)
                 batch = pa.record_batch({name: pa.array(values, _TYPES.get(name)) for name, values in columns.items()})
                 if writer is None:
-                    writer = pa.ipc.new_file(name, batch.schema)
+                    writer = pa.ipc.new_file(name, batch.schema.with_metadata(metadata))
                 writer.write_batch(batch)
             assert writer is not None
             writer.close()

@@ -310,7 +310,7 @@ def freeze(encoder: Encoder, num_layers: int) -> None:
     """
     model = encoder.model
     lists = (module for module in model.modules() if isinstance(module, nn.ModuleList))
-    layers = next((found for found in lists if len(found) == encoder.num_layers), [])
+    layers = list(next((found for found in lists if len(found) == encoder.num_layers), []))
     if num_layers > len(layers):
         what = f"has {len(layers)} layers" if layers else "has no layers with weights of their own"
         raise ValueError(f"recipe.frozen_layers is {num_layers}: the encoder ({type(model).__name__}) {what}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xstilts.spec import stream_seed
 from xstilts.stage import Budget, Mixture
+from xstilts.tasks import find
 
 from .attention import Packing
 from .data import Tokenised
@@ -181,7 +182,8 @@ def shares(mixture: Mixture, present: Sequence[int], official: Sequence[int | No
     """Each task's share of the examples, [K] float64 summing to 1.
 
     Sources: T5 (arXiv 1910.10683, section 3.5.2) for the cap and the temperature; jiant's task samplers.
-    ``official`` sizes fall back to the rows present where a task has no official training set.
+    ``official`` sizes fall back to the rows present where a task has no official training set. With ``text_share``
+    the policy divides that share among the texts, and the rest among the other tasks.
     """
     if mixture.policy == "explicit":
         weights = np.array(mixture.weights)
@@ -195,7 +197,16 @@ def shares(mixture: Mixture, present: Sequence[int], official: Sequence[int | No
             weights = np.minimum(weights, mixture.cap)
         if mixture.policy == "temperature":
             weights = weights ** (1 / mixture.temperature)
+    if mixture.text_share is not None:
+        text = _is_text(mixture)
+        for group, share in ((text, mixture.text_share), (~text, 1 - mixture.text_share)):
+            weights[group] *= share / weights[group].sum()
     return weights / weights.sum()
+
+
+def _is_text(mixture: Mixture) -> np.ndarray:
+    """[K] which of the tasks are monolingual text."""
+    return np.array([find(name).kind.name == "mlm" for name in mixture.tasks])
 
 
 def apportion(total: int, parts: np.ndarray) -> np.ndarray:
@@ -222,6 +233,8 @@ class Schedule:
     occurrence: np.ndarray  # [P] how many parts of that task came before
     seed: int
     parts_per_step: int = 1
+    temperature: float = 1.0  # of the languages of text
+    languages: tuple[tuple[tuple[str, int], ...], ...] = ()  # [K] code and rows of each language of a text, else empty
 
     @property
     def num_steps(self) -> int:
@@ -256,12 +269,37 @@ class Schedule:
         first = int(self.occurrence[part]) * self.batch_examples[task]
         last = min(first + self.batch_examples[task], int(self.examples[task]))
         size = self.sizes[task]
-        return (_order(self.seed, self.tasks[task], at // size, size)[at % size] for at in range(first, last))
+        return (self._pass(task, at // size)[at % size] for at in range(first, last))
+
+    def _pass(self, task: int, epoch: int) -> np.ndarray:
+        """The rows [R] of a pass over a task's R rows, in order."""
+        if self.temperature == 1 or not self.languages[task]:
+            return _order(self.seed, self.tasks[task], epoch, self.sizes[task])
+        return _tempered(self.seed, self.tasks[task], epoch, self.languages[task], self.temperature)
 
 
 @functools.lru_cache(maxsize=64)
-def _order(seed: int, task: str, epoch: int, size: int) -> np.ndarray:
-    return np.random.default_rng(stream_seed(seed, task, "order", epoch)).permutation(size)
+def _order(seed: int, task: str, epoch: int, size: int, *language: str) -> np.ndarray:
+    return np.random.default_rng(stream_seed(seed, task, "order", epoch, *language)).permutation(size)
+
+
+@functools.lru_cache(maxsize=8)
+def _tempered(
+    seed: int, task: str, epoch: int, languages: tuple[tuple[str, int], ...], temperature: float
+) -> np.ndarray:
+    """A pass [R] in which each language has its share by temperature.
+
+    Conneau et al. 2020 (arXiv 1911.02116, section 3.1), with 1/temperature for their alpha. A language goes on in the
+    next pass where it was: each of its rows comes once before any comes again.
+    """
+    sizes = np.array([size for _, size in languages])
+    weights = sizes ** (1 / temperature)
+    chosen = []
+    counts = apportion(int(sizes.sum()), weights / weights.sum())
+    for (code, size), start, count in zip(languages, np.cumsum(sizes) - sizes, counts, strict=True):
+        places = np.arange(epoch * count, (epoch + 1) * count)
+        chosen += [start + _order(seed, task, int(at) // size, size, code)[at % size] for at in places]
+    return np.array(chosen)[_order(seed, task, epoch, len(chosen))]
 
 
 def schedule(
@@ -272,13 +310,15 @@ def schedule(
     present: Sequence[int],
     official: Sequence[int | None],
     batch_examples: Sequence[int],
+    languages: Sequence[Sequence[tuple[str, int]]] = (),
 ) -> Schedule:
     """Lay out a Train stage: one task a step, or a part of a step, every task its share of the budget.
 
     The last part of a task holds what is left of its examples, so that a budget in examples is met exactly. With
     ``tasks_per_step="all"`` a part is one example, and the n-th of a task's N comes at (n + u) / N of the way, for a
     random u of its own: of the B examples of a step a task of share p has p B, but for 1 + p K.
-    An epoch is one pass over the rows present (of at most ``cap`` rows under policy *capped*).
+    An epoch is one pass over the rows present (of at most ``cap`` rows under policy *capped*), but not over text that
+    has a share of its own. ``languages`` are those of each text's rows, empty for any other task.
 
     Raises:
         ValueError: when the budget is too small to give every task one example.
@@ -295,7 +335,10 @@ def schedule(
         examples = steps * batch
     else:
         cap = mixture.cap if mixture.policy == "capped" else max(present)
-        passes = sum(min(size, cap) for size in present)
+        passes: float = sum(min(size, cap) for size in present)
+        if mixture.text_share is not None:
+            others = [min(size, cap) for size, text in zip(present, _is_text(mixture), strict=True) if not text]
+            passes = sum(others) / (1 - mixture.text_share)
         total = round(budget.amount if budget.unit == "examples" else budget.amount * passes)
         examples = apportion(total, parts)
         steps = -(-examples // batch)
@@ -327,4 +370,6 @@ def schedule(
         occurrence=occurrence,
         seed=seed,
         parts_per_step=each,
+        temperature=mixture.text_temperature,
+        languages=tuple(tuple(found) for found in languages),
     )

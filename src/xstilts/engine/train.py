@@ -78,6 +78,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         present=[len(member.rows) for member in members],
         official=stage.official_sizes or [None] * len(members),
         batch_examples=[recipe.batch_examples_of(member.task.name) for member in members],
+        languages=[member.rows.languages if member.task.kind.name == "mlm" else () for member in members],
     )
     optimiser = adamw(model, recipe, device)
     course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device))
@@ -261,6 +262,8 @@ def _evaluate(
         for values in columns.values():
             refuse_overflow(values, f"the predictions after step {course.step} ({member.task.name})")
         scores[member.task.name] = dev_score(kind, columns) | {"on": member.dev_is, "num_examples": len(rows)}
+        if kind == "mlm":
+            scores[member.task.name]["loss_by_language"] = _loss_by_language(member.dev, rows, columns)
     course.evaluations.append({"step": course.step, "dev": scores})
     if recipe.checkpoint == "best":
         accuracies = [score["accuracy"] for score in scores.values() if score["on"] == "dev" and "accuracy" in score]
@@ -268,6 +271,17 @@ def _evaluate(
         if mean > course.best_score:
             course.best_score = mean
             checkpoint.save_best(work, model, course)
+
+
+def _loss_by_language(dev: Tokenised, rows: np.ndarray, columns: dict[str, Any]) -> dict[str, float]:
+    """The loss in nats of those of ``rows`` that are in each language, none where no token of it was masked."""
+    bounds = np.cumsum([0, *(count for _, count in dev.languages)])
+    found = {}
+    for (code, _), start, stop in zip(dev.languages, bounds, bounds[1:], strict=False):
+        own = {name: values[(start <= rows) & (rows < stop)] for name, values in columns.items()}
+        if own["num_masked"].sum():
+            found[code] = dev_score("mlm", own)["loss"]
+    return found
 
 
 def dev_score(kind: str, columns: dict[str, Any]) -> dict[str, Any]:

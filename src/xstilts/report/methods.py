@@ -10,7 +10,7 @@ from typing import Any
 from xstilts.recipe import Recipe
 from xstilts.stage import Mixture
 
-_IN_POLICY = ("loss_balance", "tasks_per_step")
+_IN_POLICY = ("loss_balance", "tasks_per_step", "text_share")
 
 
 def method(stages: Sequence[Mapping[str, Any]]) -> str:

@@ -390,10 +390,11 @@ def _policy(train: Document) -> str:
         "explicit": f" {':'.join(f'{weight:g}' for weight in mixture['weights'])}",
     }.get(mixture["policy"], "")
     sized = mixture["policy"] in ("proportional", "capped", "temperature")
+    text = f", {mixture['text_share']:.0%} text" if "text_share" in mixture else ""
     balance = train["recipe"].get("loss_balance", "")
     each = mixture.get("tasks_per_step", "")
     return "".join((
-        mixture["policy"], detail, f", {mixture['sizes']} sizes" if sized else "", _also(train),
+        mixture["policy"], detail, f", {mixture['sizes']} sizes" if sized else "", text, _also(train),
         f", losses by {balance}" if balance else "", f"{TOGETHER}{each} tasks in a step" if each else "",
     ))  # fmt: skip
 

@@ -278,6 +278,11 @@ def _training(entry: Entry) -> Iterator[str | tuple[Cell, ...]]:
             score + where,
             f"{percent(dev['majority_share'])} %" if "majority_share" in dev else MISSING,
         )
+    for name in names:
+        dev = result.get("tasks", {}).get(name, {}).get("dev", {})
+        if len(losses_of := dev.get("loss_by_language", {})) > 1:
+            spelled = ", ".join(f"{code} {loss:.2f}" for code, loss in losses_of.items())
+            yield f"{name}, loss by language on {dev['on']} rows: {spelled}"
 
 
 def _losses(log: Path) -> dict[str, list[float]]:

