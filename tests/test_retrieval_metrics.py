@@ -357,7 +357,7 @@ def test_removing_language_identity_brings_translations_together() -> None:
 
 
 def shrunk_by_hand(vectors: np.ndarray) -> np.ndarray:
-    """The covariance of Ledoit and Wolf 2004, section 3.3, term by term."""
+    """The covariance of Ledoit and Wolf 2004, term by term."""
     size, dimensions = vectors.shape
     rows = vectors - sum(vectors) / size
     sample = sum(np.outer(row, row) for row in rows) / size

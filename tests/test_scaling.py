@@ -231,8 +231,10 @@ def test_how_tasks_share_a_stage_reaches_the_stage() -> None:
         for m, p in zip(found, plain, strict=True)
     ] == plain
     assert {m.mixture.tasks_per_step for m in models(tasks=THREE, k=(2,), tasks_per_step="4")} == {4}
-    (tuned,) = models(tasks=("mnli", "snli"), k=(2,), targets=("xnli",), loss_balance="uncertainty")
-    assert (tuned.recipe.loss_balance, tuned.start.recipe.loss_balance) == ("none", "uncertainty")
+    own = {"loss_balance": "uncertainty", "dual_pooling": "cls", "dual_scale": 20.0}
+    (tuned,) = models(tasks=("mnli", "snli"), k=(2,), targets=("xnli",), **own)
+    assert {name: getattr(tuned.start.recipe, name) for name in own} == own
+    assert replace(tuned.start.recipe, loss_balance="none", dual_pooling="pooler", dual_scale=100.0) == tuned.recipe
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def weighing(
     """What is minimised in place of a task's loss: a function of the loss of a part and of the part's weight in it.
 
     *log-classes*: the loss over that of a model to which all outcomes are equally likely, the mean of log n(i), at
-    least log 2 (Muppet, arXiv 2101.11038, section 3.2, where n(i) is the number of predictions that example i chooses
+    least log 2 (Muppet, arXiv 2101.11038, where n(i) is the number of predictions that example i chooses
     among). Every untrained task then has a loss of about 1.
 
     *uncertainty*: exp(-s) loss + s / 2, with a trained s of the task (Kendall, Gal and Cipolla 2018, arXiv 1705.07115,

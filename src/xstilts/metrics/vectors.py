@@ -64,7 +64,7 @@ def whiten(vectors: ArrayLike) -> NDArray[np.floating[Any]]:
     covariance, so that the root is the symmetric one (ZCA), which leaves the axes of two languages the same.
 
     A covariance of fewer sentences than dimensions has no inverse, so it is shrunk towards a multiple of the identity
-    as Ledoit and Wolf 2004 say (J. Multivariate Analysis 88, section 3.3), by what the vectors themselves tell of its
+    as Ledoit and Wolf 2004 say (J. Multivariate Analysis 88), by what the vectors themselves tell of its
     error. A direction that still has no variance is left out.
 
     Args:

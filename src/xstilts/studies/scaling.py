@@ -54,6 +54,8 @@ def scaling(
     order: tuple[str, ...] = (),
     tasks_per_step: str = "1",
     loss_balance: str = "none",
+    dual_pooling: str = "pooler",
+    dual_scale: float = 100.0,
     examples: int = 2000,
     target_examples: int = 2000,
     seeds: tuple[int, ...] = (0,),
@@ -105,6 +107,8 @@ def scaling(
         tasks_per_step: of ``joint``, how many parts a step has, each of one task, or ``all`` for examples of every
             task in every step.
         loss_balance: of the intermediate trainings: none, log-classes or uncertainty.
+        dual_pooling: of a dual encoder's vector in intermediate trainings: pooler, mean, mean-no-special or cls.
+        dual_scale: first scale of a dual encoder's cosines in intermediate trainings; SimCSE's is 20.
         examples: see ``budget``.
         target_examples: examples of every training of a target before it is measured.
         seeds: seeds of the intermediate and of the target training; they vary heads, data order, dropout and
@@ -190,7 +194,7 @@ def scaling(
         plain = Train(start, Mixture((task,)), Budget(target_examples), recipe, seed)
         return in_languages(plain, translate_targets, by, keep_english=keep_english)
 
-    balanced = replace(recipe, loss_balance=loss_balance)
+    own = replace(recipe, loss_balance=loss_balance, dual_pooling=dual_pooling, dual_scale=dual_scale)
     per_step = int(tasks_per_step) if tasks_per_step.isdecimal() else tasks_per_step
 
     @functools.cache
@@ -201,12 +205,12 @@ def scaling(
         one_pass = Budget(1, "epochs") if budget == "proportional" else None
         if training == "joint":
             mixture = Mixture(tuple(used[name] for name in subset), tasks_per_step=per_step, **share)
-            plain = Train(start, mixture, one_pass or Budget(examples), balanced, seed)
+            plain = Train(start, mixture, one_pass or Budget(examples), own, seed)
             return in_languages(plain, translate, by, keep_english=keep_english)
         turns = [used[name] for name in order or drawn_order(tasks, seed) if name in subset]
         whole, more = divmod(examples, len(turns))
         amounts = [one_pass or Budget(whole + (turn < more)) for turn in range(len(turns))]
-        model = sequence(start, turns, amounts, balanced, seed, **share)
+        model = sequence(start, turns, amounts, own, seed, **share)
         assert isinstance(model, Train)
         return model
 

@@ -87,7 +87,7 @@ NLI_TRIPLES = replace(
     members=("mnli-triples", "snli-triples"),
     overlaps=(*MNLI.overlaps, *SNLI.overlaps),
     licence=f"{MNLI.licence}; {SNLI.licence}",
-    note=f"MNLI and SNLI, as SimCSE takes them, whose own file has 275,601 triples; {_TRIPLES}",
+    note=f"MNLI and SNLI together, as SimCSE takes them; {_TRIPLES}",
 )
 MNLI_TRIPLES_IN_DEV = _in_dev(MNLI, "mnli-triples@dev", "mnli-triples", 3_243)
 SNLI_TRIPLES_IN_DEV = _in_dev(SNLI, "snli-triples@dev", "snli-triples", 3_172)
