@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 import measure
 from measure import Row
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import Recipe
-from xstilts.stage import Budget, Encoder, Mixture, Train
+from xstilts.stage import Encoder, Train
 from xstilts.studies.parts import start_of
 from xstilts.study import Plan, Sources, make_plan
 

@@ -53,8 +53,9 @@ import made
 import measure
 from measure import Row, Side, Turns, Unable
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import Recipe
-from xstilts.stage import Budget, Data, Encoder, Mixture, Train
+from xstilts.stage import Data, Encoder, Train
 
 RIVALS = ("max", "longest", "grouped")
 TASKS = {"nli": "made-nli", "qa": "made-qa", "tokens": "made-nli"}

@@ -23,8 +23,9 @@ from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import Batch, Shape, collate
 from xstilts.engine.step import adamw, graph_problem, learning_rate
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Override, Recipe
-from xstilts.stage import Budget, Encoder, Mixture, Train
+from xstilts.stage import Encoder, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
 

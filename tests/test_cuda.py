@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from xstilts.engine import Context, perform
 from xstilts.engine import step as step_module
 from xstilts.engine.attention import Packing, packed, packed_attention, reference_attention, varlen_problem
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train, Views
+from xstilts.stage import Encoder, Evaluate, Tiny, Train, Views
 from xstilts.study import Sources, make_plan
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

@@ -21,8 +21,9 @@ from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine.data import Tokenised, tokenised
 from xstilts.engine.evaluate import predict
 from xstilts.engine.model import Model
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Tiny, Train, Views
+from xstilts.stage import Encoder, Evaluate, Stage, Tiny, Train, Views
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import examples, find
 

@@ -15,9 +15,10 @@ from test_report import MODELS, fill, measure, train
 from test_study import refusal
 from test_tasks import toy
 from xstilts import report, tasks
+from xstilts.mixture import Mixture
 from xstilts.report import blocks, rows, stats, tables, views
 from xstilts.report.blocks import Number, Table
-from xstilts.stage import Encoder, Evaluate, Mixture, Stage
+from xstilts.stage import Encoder, Evaluate, Stage
 from xstilts.studies.parts import StandIns, find_target
 from xstilts.studies.scaling import scaling
 from xstilts.study import Sources

@@ -12,10 +12,11 @@ import pytest
 
 from test_report import ENCODER, LANGUAGES, MODELS, PROFILE_LAYER, fill, measure, parse, sections_of, train
 from xstilts import report
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
 from xstilts.report import rows, stats, tables, views
 from xstilts.report.geometry import by_geometry
-from xstilts.stage import Budget, Evaluate, Mixture, Train
+from xstilts.stage import Evaluate, Train
 from xstilts.store import Store
 from xstilts.studies.parts import sequence
 

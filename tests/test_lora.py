@@ -21,7 +21,7 @@ from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
 from xstilts.engine.step import graph_problem
 from xstilts.hub import check_encoder
-from xstilts.stage import Budget
+from xstilts.mixture import Budget
 from xstilts.study import Sources, make_plan
 
 pytestmark = pytest.mark.usefixtures("small_miniature")

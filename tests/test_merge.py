@@ -27,23 +27,10 @@ from xstilts.engine import Context, Interrupted, perform
 from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine import merge as merge_module
 from xstilts.engine.merge import choose, dare, merge, smallest_kept, ties
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
 from xstilts.report import rows, stats
-from xstilts.stage import (
-    Budget,
-    Encoder,
-    Evaluate,
-    HeldOut,
-    Merge,
-    Mixture,
-    Stage,
-    Tiny,
-    Train,
-    Views,
-    chain,
-    label,
-    root,
-)
+from xstilts.stage import Encoder, Evaluate, HeldOut, Merge, Stage, Tiny, Train, Views, chain, label, root
 from xstilts.studies.scaling import scaling
 from xstilts.study import Plan, Sources, explain, make_plan
 from xstilts.tasks import Splits, Task, find

@@ -21,7 +21,8 @@ from xstilts.engine import data as data_module
 from xstilts.engine.data import Tokenised, tokenised
 from xstilts.engine.kinds import classify
 from xstilts.engine.packing import Schedule, apportion, collate, length_sorted_batches, schedule, shares
-from xstilts.stage import T5_CAP, Budget, Data, Mixture
+from xstilts.mixture import T5_CAP, Budget, Mixture
+from xstilts.stage import Data
 from xstilts.tasks import examples, find
 
 pytestmark = pytest.mark.usefixtures("small_miniature")

@@ -12,9 +12,10 @@ from rich.cells import cell_len
 
 from fakes import Fake, plan_of
 from xstilts import progress
+from xstilts.mixture import Budget, Mixture
 from xstilts.progress import Live, Plain, Quiet, view_for
 from xstilts.run import Outcome, Settings
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Train
+from xstilts.stage import Encoder, Evaluate, Stage, Train
 from xstilts.study import Plan
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

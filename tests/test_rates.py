@@ -14,8 +14,9 @@ from xstilts.engine.encoder import load
 from xstilts.engine.model import Model
 from xstilts.engine.rates import layer_numbers, layer_share, rate_shares
 from xstilts.engine.step import adamw, learning_rate, prepare
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Lora, Recipe
-from xstilts.stage import Budget, Encoder, Mixture, Train
+from xstilts.stage import Encoder, Train
 
 EMBEDDINGS = {"embed_tokens", "embeddings", "tok_embeddings", "rel_embeddings"}
 ABOVE = {"final_norm.weight", "norm.weight", "encoder.LayerNorm.weight", "encoder.LayerNorm.bias"}

@@ -26,9 +26,10 @@ from hypothesis import strategies as st
 from test_tasks import toy
 from xstilts import report
 from xstilts import tasks as declared
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
 from xstilts.report import blocks, plots, rows, stats, tables, views
-from xstilts.stage import Budget, Data, Encoder, Evaluate, Mixture, Stage, Train, Views, label
+from xstilts.stage import Data, Encoder, Evaluate, Stage, Train, Views, label
 from xstilts.store import Store
 from xstilts.study import Plan
 from xstilts.tasks import Embed, Search, benchmarks, find

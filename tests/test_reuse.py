@@ -19,9 +19,10 @@ from xstilts import store as store_module
 from xstilts.engine import Context, data, encoder, folders, perform
 from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine.model import Model
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
 from xstilts.run import Settings
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Tiny, Train, Views
+from xstilts.stage import Encoder, Evaluate, Stage, Tiny, Train, Views
 from xstilts.store import Store
 from xstilts.study import Sources, make_plan
 

@@ -30,8 +30,9 @@ from xstilts.engine.objectives import objective
 from xstilts.engine.packing import Batch, Shape, collate
 from xstilts.engine.robust import Ball, symmetric_divergence
 from xstilts.engine.step import graph_problem
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import NORMS, STILTS, Recipe, Robust
-from xstilts.stage import Budget, Encoder, Mixture, Train
+from xstilts.stage import Encoder, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Choices, Pair, Text, synonyms
 from xstilts.tasks.synonyms import Synonyms, copied

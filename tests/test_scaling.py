@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from test_tasks import toy
 from xstilts import tasks
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import POOLINGS, STILTS, Override
 from xstilts.spec import canonical_json
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train, Views, chain, root
+from xstilts.stage import Encoder, Evaluate, Train, Views, chain, root
 from xstilts.studies import STUDIES
 from xstilts.studies.parts import MINIATURE_TINY, sequence
 from xstilts.studies.recipes import PRETRAINING

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.score_command import export_predictions_command, score_command
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Train
+from xstilts.stage import Encoder, Evaluate, Stage, Train
 from xstilts.store import Store
 
 MODEL = Train(Encoder("offline", content="c"), Mixture(("squad-v1",)), Budget(10))

@@ -13,8 +13,9 @@ import pytest
 
 from xstilts import metrics
 from xstilts.metrics import Metric
+from xstilts.mixture import Budget, Mixture
 from xstilts.scoring import rescore, score, score_stage
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Train, Views
+from xstilts.stage import Encoder, Evaluate, Stage, Train, Views
 from xstilts.store import Store
 
 ENCODER = Encoder("offline", content="c")

@@ -17,9 +17,10 @@ import pytest
 
 from xstilts import metrics
 from xstilts.engine import Context, perform
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
 from xstilts.scoring import score
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train
+from xstilts.stage import Encoder, Evaluate, Tiny, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Pair, Passage, Task, Tokens, examples, find
 from xstilts.tasks.made import MINIATURE_OF

@@ -16,7 +16,8 @@ import pytest
 
 from test_tasks import toy
 from xstilts import tasks
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train
+from xstilts.mixture import Budget, Mixture
+from xstilts.stage import Encoder, Evaluate, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Classify, Files, Hub, Miniature, Pair, readers, source
 

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts import recipe, spec, stage, translators
+from xstilts import mixture, recipe, spec, stage, translators
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import Lora, Override, Recipe, Robust
 from xstilts.spec import (
     Node,
@@ -34,7 +35,7 @@ from xstilts.spec import (
     stream_seed,
     write_atomically,
 )
-from xstilts.stage import Budget, Data, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Translate, Views
+from xstilts.stage import Data, Encoder, Evaluate, HeldOut, Merge, Tiny, Train, Translate, Views
 from xstilts.translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
 
 
@@ -349,7 +350,9 @@ def test_golden_ids() -> None:
 
 def test_golden_ids_cover_every_declared_class() -> None:
     declared_here = {
-        cls for cls in subclasses(Value) if cls.__module__ in (stage.__name__, recipe.__name__, translators.__name__)
+        cls
+        for cls in subclasses(Value)
+        if cls.__module__ in [module.__name__ for module in (stage, mixture, recipe, translators)]
     } - {stage.Stage}
     assert {type(value) for value in GOLDEN} == declared_here
 

@@ -20,8 +20,9 @@ from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import TOKEN_MULTIPLE, Batch, Shape, collate, token_shapes
 from xstilts.engine.step import _mapped, _tensors, decay_factor, graph_problem, learning_rate
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Override, Recipe
-from xstilts.stage import Budget, Encoder, Mixture, Train
+from xstilts.stage import Encoder, Train
 
 NAMES = (
     "mini-nli",

@@ -17,9 +17,10 @@ import pytest
 from fakes import Fake, plan_of
 from test_tasks import toy
 from xstilts import miniature, spec, study, tasks
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import Override, Recipe
 from xstilts.spec import canonical_json
-from xstilts.stage import Budget, Data, Encoder, Evaluate, Mixture, Stage, Tiny, Train, Views, head_task, label
+from xstilts.stage import Data, Encoder, Evaluate, Stage, Tiny, Train, Views, head_task, label
 from xstilts.study import Plan, Sources, explain, make_plan
 from xstilts.tasks import Classify, Embed, Entry, Files, Mine, Search, Splits, Task, readers
 

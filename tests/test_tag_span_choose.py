@@ -27,9 +27,10 @@ from xstilts.engine.model import Model
 from xstilts.engine.offline import folder_for_offline
 from xstilts.engine.packing import collate
 from xstilts.engine.train import dev_score
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
 from xstilts.scoring import score
-from xstilts.stage import Budget, Evaluate, Mixture, Stage, Train
+from xstilts.stage import Evaluate, Stage, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Choices, Choose, Example, Kind, Passage, Span, Tag, Tokens, available, examples, find
 

@@ -31,9 +31,10 @@ from xstilts.engine.model import Model
 from xstilts.engine.packing import Batch, collate
 from xstilts.engine.step import adamw, decay_factor, learning_rate
 from xstilts.engine.train import dev_score
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Lora, Override, Recipe
 from xstilts.scoring import score
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Tiny, Train
+from xstilts.stage import Encoder, Evaluate, Tiny, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
 from xstilts.tasks.tagging import UPOS

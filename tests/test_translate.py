@@ -20,11 +20,12 @@ from xstilts.engine import translate as translate_module
 from xstilts.engine.data import ROWS, tokenised
 from xstilts.engine.model import Model
 from xstilts.engine.translate import read_translations
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import Recipe
 from xstilts.report import rows as report_rows
 from xstilts.run import Settings, run
 from xstilts.spec import canonical_json
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Stage, Train, Translate, Views, label
+from xstilts.stage import Encoder, Evaluate, Stage, Train, Translate, Views, label
 from xstilts.store import Store
 from xstilts.studies.parts import translator_of
 from xstilts.studies.scaling import scaling

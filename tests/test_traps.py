@@ -25,9 +25,10 @@ from xstilts.engine.folders import build_tiny
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe
 from xstilts.report import stats
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train
+from xstilts.stage import Encoder, Evaluate, Train
 from xstilts.tasks import Hub, Text
 
 pytestmark = pytest.mark.usefixtures("hub_cache")

@@ -11,8 +11,9 @@ import pytest
 
 from test_tasks import toy
 from xstilts import tasks
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
-from xstilts.stage import Budget, Encoder, Evaluate, Mixture, Train, Views, root
+from xstilts.stage import Encoder, Evaluate, Train, Views, root
 from xstilts.studies import recipes, xstilts2020
 from xstilts.studies.parts import MINIATURE_TINY, StandIns, find_target
 from xstilts.study import Sources, make_plan

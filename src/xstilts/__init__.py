@@ -1,7 +1,8 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
+from .mixture import Budget, Mixture
 from .recipe import STILTS, Lora, Override, Recipe, Robust
-from .stage import Budget, Encoder, Evaluate, HeldOut, Merge, Mixture, Tiny, Train, Translate, Views
+from .stage import Encoder, Evaluate, HeldOut, Merge, Tiny, Train, Translate, Views
 from .translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
 
 __version__ = "0.1.0"

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.spec import stream_seed
-from xstilts.stage import Budget, Mixture
 from xstilts.tasks import find
 
 from .attention import Packing

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from xstilts.mixture import Mixture
 from xstilts.recipe import Recipe
-from xstilts.stage import Mixture
 
 _IN_POLICY = ("loss_balance", "tasks_per_step", "text_share")
 

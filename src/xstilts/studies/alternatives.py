@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import POOLINGS, STILTS, Lora, Recipe, Robust
 from xstilts.spec import one_of
-from xstilts.stage import Budget, Encoder, Merge, Mixture, Stage, Train, Views
+from xstilts.stage import Encoder, Merge, Stage, Train, Views
 from xstilts.translators import Translator
 
 from .parts import (

@@ -6,21 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe
 from xstilts.spec import near, one_of
-from xstilts.stage import (
-    SEARCH_NEIGHBOURS,
-    Budget,
-    Encoder,
-    Evaluate,
-    Merge,
-    Mixture,
-    Tiny,
-    Train,
-    Translate,
-    Views,
-    has_pooler,
-)
+from xstilts.stage import SEARCH_NEIGHBOURS, Encoder, Evaluate, Merge, Tiny, Train, Translate, Views, has_pooler
 from xstilts.tasks import Search, Task, find, names
 from xstilts.tasks.languages import PAIR, pairs
 from xstilts.translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile, Translator

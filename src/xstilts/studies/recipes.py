@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from xstilts.mixture import T5_CAP
 from xstilts.recipe import Override, Recipe
 from xstilts.spec import one_of
-from xstilts.stage import T5_CAP
 from xstilts.tasks import find
 
 RETRIEVAL_TOKENS = 512

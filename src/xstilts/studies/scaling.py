@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import POOLINGS, STILTS
 from xstilts.spec import one_of, stream_seed
-from xstilts.stage import Budget, HeldOut, Merge, Mixture, Stage, Train, Views
+from xstilts.stage import HeldOut, Merge, Stage, Train, Views
 from xstilts.tasks import find
 
 from .parts import (

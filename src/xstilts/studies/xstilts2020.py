@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import POOLINGS, STILTS
 from xstilts.spec import one_of
-from xstilts.stage import Budget, Encoder, Mixture, Stage, Train, Views
+from xstilts.stage import Encoder, Stage, Train, Views
 from xstilts.tasks import BENCHMARKS, PROFILE_OF, Search, find, names, profile
 
 from . import recipes
