@@ -29,7 +29,7 @@ from .options import (
     stored_name,
     studies_like,
 )
-from .run_command import run_command, write_report
+from .run_command import run_command, said_of, write_report
 from .score_command import export_app, score_command
 from .tasks_command import tasks_app
 
@@ -260,7 +260,7 @@ def report_command(
     files = write_report(Store.open(store, create=False), name, out)
     if as_json:
         return ending.document({"study": name, "files": files})
-    return ending.text([] if quiet else files)
+    return ending.text([] if quiet else said_of(files))
 
 
 @app.command("rescore")

@@ -111,7 +111,7 @@ def run_command(
     if as_json:
         return ending.document(facts, facts["exit_code"])
     spent = facts["profile"]
-    shown = [*(table(spent["rows"]) + spent["files"] if spent else []), *facts["report"]]
+    shown = [*(table(spent["rows"]) + spent["files"] if spent else []), *said_of(facts["report"])]
     return ending.text([] if quiet else shown, facts["exit_code"])
 
 
@@ -121,3 +121,11 @@ def write_report(store: Store, study: str, folder: Path) -> list[str]:
 
     check_tasks(store, study)
     return list(map(str, report.write(store, study, folder)))
+
+
+def said_of(files: list[str]) -> list[str]:
+    """What a person is told of a report: its files, and how methods compare where it says so."""
+    from .report import METHODS
+
+    found = [Path(file) for file in files if Path(file).name == METHODS]
+    return [*files, *(line for file in found for line in file.read_text().splitlines())]

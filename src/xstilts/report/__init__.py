@@ -39,11 +39,14 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 PLOT = "-by-k"
+METHODS = "methods.md"
+"""What a report says of methods beside the plain training, where a study has both."""
 MAX_OPEN = 5
 
 
 def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
-    """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``.
+    """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``,
+    and `METHODS`.
 
     Reads the plan and the records only, so the same store gives the same bytes. A second group of numbers of a
     task that cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
@@ -58,22 +61,24 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     table = rows.rows(store, plan)
     folder.mkdir(parents=True, exist_ok=True)
     paths = rows.write(table, folder)
-    blocks = list(_document(store, plan, table))
+    shown = sections(table, plan)
+    blocks = list(_document(store, plan, table, shown))
     texts = {"report.md": markdown(blocks), "report.html": page(blocks)}
+    if beside := list(overview(shown)):
+        texts[METHODS] = markdown(beside)
     texts |= {block.name: standalone(block.svg) for block in blocks if isinstance(block, Figure)}
-    for stale in folder.glob(f"*{PLOT}*.svg"):
-        stale.unlink()
+    for stale in (*folder.glob(f"*{PLOT}*.svg"), folder / METHODS):
+        stale.unlink(missing_ok=True)
     for name, text in texts.items():
         write_atomically(folder / name, text)
         paths.append(folder / name)
     return paths
 
 
-def _document(store: Store, plan: Mapping[str, Any], table: pa.Table) -> Iterator[Block]:
+def _document(store: Store, plan: Mapping[str, Any], table: pa.Table, shown: Sequence[Section]) -> Iterator[Block]:
     entries = stages.entries(store, plan)
     yield from _head(store, plan, table, entries)
     figures: set[str] = set()
-    shown = sections(table, plan)
     yield from overview(shown)
     for section in shown:
         yield from _section(section, shown, figures)
