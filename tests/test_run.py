@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fakes import Fake, plan_of, runs
+from program import Call
+from xstilts import run as run_module
 from xstilts.progress import Live, Plain, Quiet, duration, words
 from xstilts.run import Outcome, Settings, run
 from xstilts.store import Store
@@ -224,3 +227,25 @@ def test_words_of_progress() -> None:
     assert (
         words({"step": 3, "steps": 9, "loss": 0.25, "tokens_per_second": 1234.5}) == "3/9, loss 0.250, 1,234 tokens/s"
     )
+
+
+def test_the_option_to_recompute_reaches_a_stage(
+    store: Store, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Settings] = []
+    monkeypatch.setattr(run_module, "run", lambda plan, store, settings, view: given.append(settings) or Outcome())
+    words = ("run", "scaling", "k=0", "targets=mini-bitext", "languages=de", "--store", str(tmp_path / "other"))
+    assert call(*words).code == call(*words, "--recompute-activations").code == 0
+    seen: list[bool] = []
+
+    def perform(stage: Fake, out: Path, context: Any) -> dict[str, Any]:
+        seen.append(context.recompute_activations)
+        (out / "log").write_text("")
+        return {"result": {}}
+
+    for number, settings in enumerate(given):
+        run_module._attempt(
+            Fake(f"leaf {number}", weights=False),
+            *("run", 0.0, store, settings, "cpu", {}, threading.Event(), perform, None, set()),  # type: ignore[arg-type]
+        )
+    assert seen == [False, True]
