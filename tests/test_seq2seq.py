@@ -158,6 +158,9 @@ def test_a_translation_begins_with_the_token_of_its_language(folders: dict[str, 
         source = {"m2m": "__en__", "nllb": "eng_Latn"}[name]
         assert ids[0] == translator.tokenizer.convert_tokens_to_ids(source)
         assert not any(token in text for text in translator(SENTENCES))
+        back = Translator(Seq2Seq(str(folders[name])), "es", "en", "cpu")
+        assert back.tokenizer("the cat")["input_ids"][0] == back.tokenizer.convert_tokens_to_ids(token)
+        assert back.decoding["forced_bos_token_id"] == back.tokenizer.convert_tokens_to_ids(source)
     assert loaded(folders["marian"]).decoding["forced_bos_token_id"] is None
 
 

@@ -313,6 +313,7 @@ def test_a_stopped_translation_goes_on_with_the_next_batch(
     rows, _ = done(stage, tmp_path, data, cache)
     assert rows == whole
     assert len(asked) == num_batches
+    assert [len(json.loads(line)) for line in log.read_text().splitlines()] == [2, 2, 1]
 
 
 # ------------------------------------------------------------ Apertium

@@ -126,7 +126,7 @@ def test_marks_are_not_put_where_the_text_has_them_already() -> None:
     assert translated(passage("hat", text), way(word_by_word, marks=MARKS)).note == BY_SEARCH
 
 
-@pytest.mark.parametrize("marked", ["hat", "a ] hat [", "[ ] hat", "[[hat]]", "[hat"])
+@pytest.mark.parametrize("marked", ["hat", "a ] hat [", "[ ] hat", "[a [hat]", "[hat] a]", "[hat"])
 def test_lost_marks_leave_the_answer_to_the_search(marked: str) -> None:
     known = {"[hat]": marked, "A [hat].": marked, "A hat.": "Un Sombrero.", "hat": "sombrero", "what?": "?"}
     example, note = translated(passage("hat", "A hat."), way(known.__getitem__, marks=MARKS))
@@ -213,8 +213,7 @@ def test_rows_come_back_as_they_were_written(name: str, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl.gz", rows)
     assert read_rows(tmp_path / "rows.jsonl.gz", find(name)) == rows
     before = (tmp_path / "rows.jsonl.gz").read_bytes()
-    write_rows(tmp_path / "again.jsonl.gz", rows)
-    assert (tmp_path / "again.jsonl.gz").read_bytes() == before, "no time, no name"
+    assert before[3:8] == b"\0" * 5, "no name, no time"
 
 
 def test_a_row_that_is_no_example_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -375,8 +375,8 @@ def _flat(value: Any, stages: Mapping[str, Any], path: str = "") -> Iterator[tup
             yield from _flat(item, stages, f"{path}.{key}" if path else key)
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
         for item in value:
-            inner = stages.get(item.get("stage"), item)
-            named = "/".join(str(inner[k]) for k in ("task", "split", "language") if k in inner)
+            inner = stages.get(item["stage"], item) if set(item) == {"stage"} else item
+            named = "/".join(str(inner[k]) for k in ("task", "split", "language", "target") if k in inner)
             if "mixture" in inner:  # a merged model
                 named = f"{'+'.join(inner['mixture']['tasks'])}, seed {inner['seed']}"
             yield from _flat(item, stages, f"{path}[{named}]")
