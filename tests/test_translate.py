@@ -377,7 +377,7 @@ def test_apertiums_version_and_rules_are_in_the_identity(
 def test_apertium_keeps_answers_in_their_marks(tmp_path: Path, data: Path, cache: Path) -> None:
     rows, facts = done(Translate("hats-qa", "es", Apertium()), tmp_path, data, cache)
     assert [row.answers[0][0] for row in rows] == ["un sombrero rojo", "Roma"]
-    assert facts["notes"] == {"answers found by marks": 2}
+    assert facts["notes"] == {"answers found by marks and search": 2}
     assert facts["sentences_per_second"] > 0
 
 

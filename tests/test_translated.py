@@ -12,6 +12,7 @@ from xstilts import apertium
 from xstilts.tasks import Bitext, Choices, Example, Pair, Passage, Tokens, examples, find
 from xstilts.tasks.translated import (
     AMBIGUOUS,
+    BY_BOTH,
     BY_MARKS,
     BY_SEARCH,
     LOST,
@@ -114,7 +115,7 @@ def answered(example: Example | None) -> str:
 
 def test_marks_carry_an_answer_over_and_go() -> None:
     example, note = translated(passage("the red hat"), way(word_by_word, marks=MARKS))
-    assert note == BY_MARKS
+    assert note == BY_BOTH
     assert answered(example) == "el rojo sombrero"
     assert isinstance(example, Passage)
     assert example.context.startswith("It rained. Ana compró el rojo sombrero en Roma")
@@ -132,6 +133,21 @@ def test_lost_marks_leave_the_answer_to_the_search(marked: str) -> None:
     example, note = translated(passage("hat", "A hat."), way(known.__getitem__, marks=MARKS))
     assert note == BY_SEARCH
     assert answered(example) == "Sombrero"
+
+
+def test_marks_that_were_left_behind_are_not_believed() -> None:
+    known = {"At 14.": "A los 14.", "At [14].": "A [los] 14.", "14": "14", "what?": "?"}
+    example, note = translated(passage("14", "At 14."), way(known.__getitem__, marks=MARKS))
+    assert (answered(example), note) == ("14", BY_SEARCH)
+    known["At 14."] = "14, 14."
+    assert translated(passage("14", "At 14."), way(known.__getitem__, marks=MARKS)) == (None, AMBIGUOUS)
+    known["At [14]."] = "14, [14.]"
+    example, note = translated(passage("14", "At 14."), way(known.__getitem__, marks=MARKS))
+    assert (answered(example), note) == ("14.", BY_BOTH)
+    assert example == Passage("14, 14.", "?", (("14.", 4),), "1"), "the one that was marked"
+    known |= {"At [14].": "[catorce].", "At 14.": "Catorces."}
+    example, note = translated(passage("14", "At 14."), way(known.__getitem__, marks=MARKS))
+    assert (answered(example), note) == ("catorce", BY_MARKS), "nothing better is there"
 
 
 def test_an_answer_that_is_not_found_or_found_twice_is_lost() -> None:
@@ -176,7 +192,7 @@ def test_a_translator_that_changes_nothing_gives_every_answer_back(language: str
         for marks in (None, MARKS, apertium.MARKS):
             example, note = translated(row, way(lambda s: s, language, marks=marks))
             if marks:
-                assert note == BY_MARKS
+                assert note == BY_BOTH
                 assert answered(example) == row.answers[0][0].strip()
 
 

@@ -20,7 +20,7 @@ from .task import Bitext, Choices, Example, Miniature, Pair, Passage, Task, exam
 
 KINDS = ("classify", "span", "choose", "embed")
 """The kinds of task whose rows can be translated: their labels belong to whole texts, or to a span that is found."""
-BY_MARKS, BY_SEARCH = "answers found by marks", "answers found by search"
+BY_BOTH, BY_SEARCH, BY_MARKS = (f"answers found by {way}" for way in ("marks and search", "search", "marks alone"))
 LOST, AMBIGUOUS = "the answer is not in the translation", "the answer is in the translation more than once"
 _UNSPACED = ("ja", "km", "lo", "my", "th", "zh")  # languages written without spaces between sentences
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-z]|\d)|(?<=[。！？।؟])\s*|\s*\n\s*")
@@ -74,9 +74,11 @@ class Said(NamedTuple):
 def translated(example: Example, way: Way) -> Said:
     """Translate the texts of an example; its label stays.
 
-    Of a passage the first answer is kept. Its sentence is translated with marks around it; where they are lost, the
-    answer's own translation, or else the answer itself, is looked for in the sentence's translation, and an example
-    whose answer is not there exactly once is lost.
+    Of a passage the first answer is kept. Its sentence is translated with marks around it, and without. What stands
+    between the marks is the answer if it is also the answer's own translation, or the answer itself. Else these are
+    looked for in the translation without marks, since a translator that moves words may leave the marks behind. An
+    answer that is not there is what stands between the marks. An example with neither, or with an answer that is there
+    more than once, is lost.
 
     Raises:
         KeyError: a sentence without a translation.
@@ -104,17 +106,20 @@ def _passage(example: Passage, way: Way) -> Said:
     before, sentence, after = _around(example.context, start, start + len(answer), way.splits)
     at = example.context.index(sentence, len(before))
     plain, own = way.say(sentence), way.say(answer)
-    hit, note = None, BY_MARKS
+    hit, note = None, BY_BOTH
     if way.marks and not any(mark in sentence for mark in way.marks):
         opening, closing = way.marks
         stop = start - at + len(answer)
         marked = way.say(f"{sentence[: start - at]}{opening}{answer}{closing}{sentence[stop:]}")
         hit = _between(marked, opening, closing)
-    if hit is None:
+    if hit is None or not _same(hit[0][hit[1] : hit[2]], own, answer):
         spans = _occurrences(own, plain, way.space) or _occurrences(answer, plain, way.space)
-        if len(spans) != 1:
+        if len(spans) == 1:
+            hit, note = (plain, *spans[0]), BY_SEARCH
+        elif hit is None or spans:
             return Said(None, AMBIGUOUS if spans else LOST)
-        hit, note = (plain, *spans[0]), BY_SEARCH
+        else:
+            note = BY_MARKS
     text, begin, end = hit
     left, right = (way.text(part) if part.strip() else "" for part in (before, after))
     left += way.space if left else ""
@@ -147,6 +152,11 @@ def _between(marked: str, opening: str, closing: str) -> tuple[str, int, int] | 
     after = right.lstrip()
     right = after if after == right or after[:1] in _CLOSING else f" {after}"
     return left + answer + right.rstrip(), len(left), len(left) + len(answer)
+
+
+def _same(found: str, *texts: str) -> bool:
+    """Whether a text is one of others, whatever the case and a full stop at the end."""
+    return found.removesuffix(".").casefold() in {text.strip().removesuffix(".").casefold() for text in texts}
 
 
 def _occurrences(sought: str, text: str, space: str) -> list[tuple[int, int]]:
