@@ -368,9 +368,9 @@ def series(section: Section) -> list[Series]:
     first = {alone: [run for run in groups.get(alone, ()) if run.k == 1] for alone in shared.values()}
     for key, alone in shared.items():
         groups[key] = [*first[alone], *groups[key]]
-    for alone, runs in first.items():
-        if runs == groups.get(alone):
-            del groups[alone]
+    for plain, runs_of_one in first.items():
+        if runs_of_one == groups.get(plain):
+            del groups[plain]
     return [Series((*bases, *runs), *key) for key, runs in groups.items()]
 
 
