@@ -113,6 +113,7 @@ def test_a_task_says_how_to_get_it(task: Task) -> None:
 def test_tasks_of_release_files_only_are_these() -> None:
     fetched = {"mnli", "snli", "anli", "anli+", "qqp", "xnli", "paws-x", "paws-x-en@dev-half", "paws-x@dev-half"}
     fetched |= {"xnli-generalised", "paws-x-generalised", "paws-x-generalised@dev-half"}
+    fetched |= {"mnli-triples", "snli-triples", "nli-triples", "mnli-sentences", "snli-sentences"}
     assert {task.name for task in tasks.ALL if _way(task, task.name).startswith("xstilts fetch")} == fetched
 
 

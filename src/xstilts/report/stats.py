@@ -366,8 +366,8 @@ def series(section: Section) -> list[Series]:
         return [Series(bases)]
     shared = {key: (key[0].partition(TOGETHER)[0], *key[1:]) for key in groups if TOGETHER in key[0]}
     first = {alone: [run for run in groups.get(alone, ()) if run.k == 1] for alone in shared.values()}
-    for key, alone in shared.items():
-        groups[key] = [*first[alone], *groups[key]]
+    for together, alone in shared.items():
+        groups[together] = [*first[alone], *groups[together]]
     for plain, runs_of_one in first.items():
         if runs_of_one == groups.get(plain):
             del groups[plain]
