@@ -13,6 +13,7 @@ longer. How the steps are done (a captured graph, or plainly and why) is in the 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -83,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
             context = Context(done, out / "work", None, cache, asked.device, stop=stop, checkpoint_seconds=1e9)
             result = perform(stage, out, context)["result"]
             how[stage.id] = result.get("step_path", "")
-            return [after - before for before, after in zip(times, times[1:], strict=False)]
+            return [after - before for before, after in itertools.pairwise(times)]
 
         own: dict[str, Any] = {}
         for name in names:

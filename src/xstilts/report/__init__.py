@@ -47,8 +47,9 @@ MAX_OPEN = 5
 def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``.
 
-    `METHODS` too, where methods stand beside the plain training. Reads the plan and the records only, so the same store gives the same bytes. A second group of numbers of a
-    task that cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
+    `METHODS` too, where methods stand beside the plain training. Reads the plan and the records only, so the same
+    store gives the same bytes. A second group of numbers of a task that cannot share an axis with the first gets a
+    figure ``<task>-by-k-2.svg``.
 
     Returns:
         The paths written; a task without averages has no figure.
