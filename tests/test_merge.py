@@ -462,12 +462,15 @@ def test_every_link_of_a_chain_is_there_once() -> None:
 
 def test_labels_say_method_and_models() -> None:
     start = "made-up + mini-text (10 examples, seed 0)"
-    models = (model(1), model(0, task="mini-paraphrase"))
+    models = (model(1, task="mini-questions"), model(1, task="mini-nli"))
+    alike = "mini-nli, mini-questions (10 examples, seed 1)"
+    other = (model(1), model(0, task="mini-paraphrase"))
     both = "mini-nli (10 examples, seed 1) and mini-paraphrase (10 examples, seed 0)"
-    assert label(Merge(models)) == f"{start} + uniform merge of {both}"
-    assert label(Merge(models, "ties")) == f"{start} + ties (scale 1, density 0.2) merge of {both}"
-    chosen = "greedy (on mini-bitext de fr, mean of layer -1) merge of"
-    assert label(Merge(models, "greedy", held_out=HELD_OUT)) == f"{start} + {chosen} {both}"
+    assert label(Merge(models)) == f"{start} + uniform merge of {alike}"
+    assert label(Merge(models[:1])) == f"{start} + uniform merge of mini-questions (10 examples, seed 1)"
+    assert label(Merge(other, "ties")) == f"{start} + ties (scale 1, density 0.2) merge of {both}"
+    chosen = "greedy (by mini-bitext in 2 languages, mean of layer -1) merge of"
+    assert label(Merge(other, "greedy", held_out=HELD_OUT)) == f"{start} + {chosen} {both}"
 
 
 def test_why_a_merge_runs(sources: Sources) -> None:
@@ -646,8 +649,10 @@ def test_merged_models_are_a_series_of_their_own_with_as_many_tasks_as_they_merg
     trains = [[reported(name, seed=seed) for name in names] for seed in (0, 1)]
     merged = [Merge(tuple(models)) for models in trains]
     trimmed = [Merge(tuple(models), "ties") for models in trains]
+    by_one, by_two = (HeldOut("ntrex", (code,)) for code in ("ru", "el"))
+    chosen = [Merge(tuple(trains[0]), "greedy", held_out=by) for by in (by_one, by_two)]
     mixed = [reported(*names, seed=seed) for seed in (0, 1)]
-    models = [REPORTED, *itertools.chain(*trains), *mixed, *merged, *trimmed]
+    models = [REPORTED, *itertools.chain(*trains), *mixed, *merged, *trimmed, *chosen]
     store = fill(tmp_path / "store", [measure(one, code) for one in models for code in ("de", "fr")])
     table = rows.rows(store, store.plan("scaling")).to_pylist()
     of = {row["model"]: row for row in table}
@@ -658,9 +663,11 @@ def test_merged_models_are_a_series_of_their_own_with_as_many_tasks_as_they_merg
         assert row["collapsed"] == (seed == 1), "the training on snli@sample with seed 1 collapsed"
         assert row["profiles"] in ("", "xtreme-2020;stilts-2020")
     assert of[trimmed[0].id]["policy"] == "merged by ties (scale 1, density 0.2)"
+    assert of[chosen[0].id]["policy"] == of[chosen[1].id]["policy"]
     (section,) = sections_of(store)
+    assert len(stats.series(section)) == 5, "mixed, averaged, trimmed, and two that were chosen by different rows"
     found = {series.policy: [run.model for run in series.runs] for series in stats.series(section)}
-    assert set(found) == {"proportional, official sizes", "merged by uniform", of[trimmed[0].id]["policy"]}
+    assert {of[one.id]["policy"] for one in (mixed[0], merged[0], trimmed[0], chosen[0])} == set(found)
     assert sorted(found["merged by uniform"]) == sorted([REPORTED.id, *(one.id for one in merged)])
     assert {series.name.count("mixing") for series in stats.series(section) if series.policy.startswith("merged")} == {
         0

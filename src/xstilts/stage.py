@@ -412,8 +412,11 @@ def label(value: Encoder | Stage) -> str:
         return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}{also}, seed {value.seed})"
     if isinstance(value, Merge):
         base = label(value.start) if value.start else ""
-        names = sorted(label(model).removeprefix(f"{base} + ") for model in value.models)
-        return f"{base} + {merged_by(value.declaration())} merge of {' and '.join(names)}"
+        parts = sorted(label(model).removeprefix(f"{base} + ").partition(" (") for model in value.models)
+        names, _, settings = zip(*parts, strict=True)
+        alike = len(set(settings)) == 1
+        merged = f"{', '.join(names)} ({settings[0]}" if alike else " and ".join(map("".join, parts))
+        return f"{base} + {merged_by(value.declaration())} merge of {merged}"
     if isinstance(value, Evaluate):
         how = f" in translation to {value.translated.target}" if value.translated else ""
         return f"{value.task}/{value.split} {value.language}{how}: {label(value.model)}"
@@ -427,7 +430,8 @@ def merged_by(declaration: Mapping[str, Any]) -> str:
     """How a merge, by its declaration, was done, in a few words; its seed apart."""
     how = [f"{name} {declaration[name]:g}" for name in ("scale", "density") if name in declaration]
     if by := declaration.get("held_out"):
-        how += [f"on {by['task']} {' '.join(by['languages'])}, {by['pooling']} of layer {by['layer']}"]
+        number = len(by["languages"])
+        how += [f"by {by['task']} in {number} language{'s' * (number > 1)}, {by['pooling']} of layer {by['layer']}"]
     return declaration["method"] + (f" ({', '.join(how)})" if how else "")
 
 

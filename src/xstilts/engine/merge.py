@@ -24,7 +24,7 @@ from .evaluate import forget_model, predictions
 from .model import Model
 
 # Most entries of one model in memory at a time. It counts for dare, whose streams are keyed by part.
-_PART = 1 << 20
+_PART = 1 << 18
 _HALF = 1 << 16  # values of either half of a float32's 32 bits
 
 Combine = Callable[["Part", Tensor], Tensor]
@@ -187,7 +187,7 @@ def ties(vectors: Tensor) -> Tensor:
     they published (``ties_minimal.ipynb``) then takes the majority's over all parameters.
     """
     elected = vectors.sum(0).sign()
-    agrees = (vectors.sign() == elected) & (elected != 0)
+    agrees = vectors.sign() == elected  # where none is elected only zeros do
     return vectors.where(agrees, 0.0).sum(0) / agrees.sum(0).clamp(min=1)
 
 

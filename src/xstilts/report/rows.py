@@ -161,6 +161,7 @@ def _merged(plan: Document, merge: Document) -> Document:
     own = [train for model in steps for train in model.trains[start:]]
     trains = [train for _, train in own]
     seeds = {train["seed"] for train in trains}
+    how = {name: merge[name] for name in ("method", "scale", "density", "held_out") if name in merge}
     return {
         "start": merge["start"],
         "merged": [id for model in steps for id in Chain(model.encoder, model.trains[start:]).stages],
@@ -168,7 +169,7 @@ def _merged(plan: Document, merge: Document) -> Document:
         "policy": f"merged by {merged_by(merge)}",
         "method": ", ".join(dict.fromkeys(filter(None, (method([train]) for train in trains)))),
         "budget": " or ".join(sorted({f"{_budget(train)} a model" for train in trains})),
-        "recipe": [canonical_json([merged_by(merge)]), *sorted({canonical_json(_how(train)) for train in trains})],
+        "recipe": [canonical_json(how), *sorted({canonical_json(_how(train)) for train in trains})],
         "seed": seeds.pop() if len(seeds) == 1 else None,
     }
 
