@@ -178,7 +178,7 @@ def test_what_a_result_and_a_log_say(bench: Bench) -> None:
     assert tasks["mini-nli"]["dev"]["on"] == "dev"
     assert tasks["mini-nli"]["dev"]["num_examples"] == 12
     assert tasks["mini-text"]["dev"]["on"] == "train"  # there is no dev split
-    assert set(tasks["mini-text"]["dev"]) == {"loss", "on", "num_examples"}
+    assert set(tasks["mini-text"]["dev"]) == {"loss", "loss_by_language", "on", "num_examples"}
     assert [line["learning_rate"] for line in done.steps] == [learning_rate(RECIPE, step, 10) for step in range(10)]
     assert done.result["checkpoint_step"] == 10
     assert done.result["num_layers"] == 2
@@ -948,4 +948,7 @@ def test_the_step_of_a_task_has_the_rate_of_the_task(bench: Bench) -> None:
     for line in done.steps:
         rate = learning_rate(RECIPE, line["step"], 10)
         assert line["learning_rate"] == pytest.approx(2 * rate if line["task"] == "mini-text" else rate)
-    assert done.bytes != bench.train(bench.stage(MIXED), "plain").bytes
+    same_rate = replace(recipe, overrides=(Override("mini-text", learning_rate=RECIPE.learning_rate),))
+    plain, same = (bench.train(bench.stage(MIXED, recipe=one), name) for one, name in ((RECIPE, "p"), (same_rate, "s")))
+    name = "weights/heads.safetensors"
+    assert done.bytes[name] != plain.bytes[name] == same.bytes[name]
