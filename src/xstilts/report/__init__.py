@@ -81,7 +81,7 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table, shown: Seq
     figures: set[str] = set()
     yield from overview(shown)
     for section in shown:
-        yield from _section(section, shown, figures)
+        yield from _section(section, figures, shown)
     yield from benchmark_tables(shown, plan)
     yield Heading(2, "Stages")
     yield Text("What reads what, from the encoder on the left to the measurements; stages of one sort are one box.")
@@ -141,7 +141,7 @@ def _tasks(plan: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _section(section: Section, others: Sequence[Section], figures: set[str]) -> Iterator[Block]:
+def _section(section: Section, figures: set[str], others: Sequence[Section] = ()) -> Iterator[Block]:
     key, task = section.key, find(section.key["task"])
     what = f"{key['task']}/{key['split']}" + f" by {key['metric']}" * (key["metric"] != task.metric)
     what += f" after {key['target']}" * bool(key["target"] and task.is_retrieval)
