@@ -300,6 +300,14 @@ def save(encoder: Encoder, tokenizer: Path | PreTrainedTokenizerFast, folder: Pa
         tokenizer.save_pretrained(folder)
 
 
+def layers_of(encoder: Encoder) -> tuple[str, list[nn.Module]]:
+    """The layers of ``encoder.model`` and the name of their list; none where they share their weights (ALBERT)."""
+    for name, module in encoder.model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == encoder.num_layers:
+            return name, list(module)
+    return "", []
+
+
 def freeze(encoder: Encoder, num_layers: int) -> None:
     """Let no gradient reach the embeddings (words, positions, types, their norm) and the ``num_layers`` lowest layers.
 
@@ -309,8 +317,7 @@ def freeze(encoder: Encoder, num_layers: int) -> None:
         ValueError: the encoder has fewer layers, or layers that share their weights.
     """
     model = encoder.model
-    lists = (module for module in model.modules() if isinstance(module, nn.ModuleList))
-    layers = list(next((found for found in lists if len(found) == encoder.num_layers), []))
+    _, layers = layers_of(encoder)
     if num_layers > len(layers):
         what = f"has {len(layers)} layers" if layers else "has no layers with weights of their own"
         raise ValueError(f"recipe.frozen_layers is {num_layers}: the encoder ({type(model).__name__}) {what}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from .encoder import Encoder
+from .encoder import Encoder, layers_of
 from .model import Model
 
 
@@ -42,11 +40,8 @@ def layer_numbers(encoder: Encoder) -> dict[str, int]:
         ValueError: for an encoder whose layers are not one list.
     """
     model, count = encoder.model, encoder.num_layers
-    lists = (
-        name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count
-    )
-    prefix = next(lists, None)
-    if prefix is None:
+    prefix, layers = layers_of(encoder)
+    if not layers:
         raise ValueError(
             f"layer_decay needs an encoder with a list of its {count} layers: {type(model).__name__} has none"
         )
