@@ -223,7 +223,7 @@ def test_without_room_the_loss_is_the_plain_one(name: str, model: Model) -> None
         adversarial = Robust("adversarial", TINY_EPSILON, start="zero")
         assert loss(model, name, batch, adversarial) == plain
         both = loss(model, name, batch, replace(adversarial, clean_weight=0.3))
-        assert float(both) == pytest.approx(float(plain), abs=1e-6)
+        assert both.item() == pytest.approx(plain.item(), abs=1e-6)
         assert loss(model, name, batch, Robust("r3f", TINY_EPSILON, weight=1.0)) > plain, "masks of their own"
     finally:
         model.eval()
@@ -231,9 +231,9 @@ def test_without_room_the_loss_is_the_plain_one(name: str, model: Model) -> None
 
 def test_the_clean_loss_has_its_share(model: Model) -> None:
     batch = batch_of(model, "mini-nli")
-    plain = float(loss(model, "mini-nli", batch, None))
+    plain = loss(model, "mini-nli", batch, None).item()
     for method in (Robust("perturbation", 3.0), Robust("adversarial", 3.0)):
-        noisy, mixed = (float(loss(model, "mini-nli", batch, replace(method, clean_weight=w))) for w in (0.0, 0.25))
+        noisy, mixed = (loss(model, "mini-nli", batch, replace(method, clean_weight=w)).item() for w in (0.0, 0.25))
         assert abs(noisy - plain) > 0.01
         assert mixed == pytest.approx(0.25 * plain + 0.75 * noisy, rel=1e-5)
 
@@ -296,11 +296,11 @@ def test_a_kind_gives_the_distributions_that_its_loss_is_a_mean_over(
 def test_r3f_and_smart_add_their_weight_of_the_divergence(model: Model) -> None:
     for name in NAMES:
         batch = batch_of(model, name)
-        plain = float(loss(model, name, batch, None))
+        plain = loss(model, name, batch, None).item()
         added = {}
         for weight in (1.0, 3.0):
             for method in (Robust("r3f", 0.05, weight=weight), Robust("smart", 0.05, weight=weight, step_size=0.05)):
-                added[method.method, weight] = float(loss(model, name, batch, method)) - plain
+                added[method.method, weight] = loss(model, name, batch, method).item() - plain
         for method in ("r3f", "smart"):
             assert added[method, 3.0] == pytest.approx(3 * added[method, 1.0], rel=0.02, abs=1e-5)
         assert added["smart", 1.0] > added["r3f", 1.0] > 0
