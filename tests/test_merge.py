@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from test_report import ENCODER as REPORTED
 from test_report import fill, measure, sections_of
 from test_report import train as reported
 from xstilts import tasks
-from xstilts.engine import Context, Interrupted, perform
+from xstilts.engine import Context, Interrupted, encoder_folder, perform
 from xstilts.engine import evaluate as evaluate_module
 from xstilts.engine import merge as merge_module
 from xstilts.engine.merge import choose, dare, merge, smallest_kept, ties
@@ -595,6 +596,18 @@ def test_task_vectors_are_taken_from_a_pretrained_encoder(done: Done) -> None:
         torch.testing.assert_close(value, half[name], rtol=0, atol=1e-6)
     twice = weights(done(Merge((ONE, TWO), "arithmetic", scale=1))[1])
     assert max(float((twice[name] - value).abs().max()) for name, value in half.items()) > 1e-3
+
+
+def test_a_start_s_tensors_are_those_that_a_training_of_it_keeps(done: Done, tmp_path: Path) -> None:
+    context = Context(inputs={}, work=tmp_path, data_dir=None, cache_dir=done.cache_dir)
+    shutil.copytree(encoder_folder(root(done(ONE)[0]), context), tmp_path / "hub")
+    file = tmp_path / "hub" / "model.safetensors"
+    tensors = {f"roberta.{name}": value for name, value in load_file(file).items()}  # as a masked language model has it
+    save_file(tensors | {"lm_head.bias": torch.zeros(400)}, file, metadata={"format": "pt"})
+    one = short("mini-nli", start=Encoder(str(tmp_path / "hub")))
+    (_, trained, _), (_, merged, _) = done(one), done(Merge((one,), "arithmetic", scale=1))
+    for name, value in weights(trained).items():
+        torch.testing.assert_close(weights(merged)[name], value, rtol=0, atol=1e-6)
 
 
 def test_a_merge_is_measured_and_trained_from(done: Done) -> None:
