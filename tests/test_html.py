@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -303,6 +304,12 @@ def test_training_shows_how_its_loss_went(own: Store, tmp_path: Path) -> None:
         json.dumps({"step": n, "task": ("mnli@sample", "snli@sample")[n % 2], "loss": 1 + n % 2}) for n in range(4)
     ]
     (store.folder(both) / "log.jsonl").write_text("\n".join(lines))
+    dev = {"loss": 2.0, "loss_by_language": {"de": 1.5, "sw": 2.5}, "on": "dev", "num_examples": 2}
+    (entry,) = (entry for id, entry in stages.entries(store, store.plan("scaling")).items() if id == text.id)
+    assert entry.record is not None
+    result = entry.record["result"] | {"tasks": {"text@leipzig": {"dev": dev}}}
+    *_, last = stages._training(replace(entry, record=entry.record | {"result": result}))
+    assert last == "text@leipzig, loss by language on dev rows: de 1.50, sw 2.50"
     tables = [table for table in Page(written(store, tmp_path)[1]).tables if "loss in nats" in table["caption"]]
     assert [table["caption"].split(";")[0] for table in tables] == [
         "Masked language modelling",
