@@ -378,7 +378,7 @@ def test_rescore_adds_what_is_lacking_and_nothing_else(made: Project, call: Call
     assert call("rescore", "scaling", *where).out == "4 measurements, 3 new scores\n"
     assert {name: data for name, (data, _) in content(project.store / "stages").items()} == before
     assert call("rescore", "scaling", "--metric", "csls", *where).out.startswith("4 measurements, ")
-    refused(call("rescore", "scaling", "--metric", "clss", *where), "unknown metric 'clss'", "did you mean 'csls'?")
+    refused(call("rescore", "scaling", "--metric", "cslz", *where), "unknown metric 'cslz'", "did you mean 'csls'?")
     refused(call("rescore", "scalin", *where), "did you mean 'scaling'?")
     refused(call("rescore", "--store", "nowhere"), "nowhere is not a store")
     assert list(Path().iterdir()) == []
