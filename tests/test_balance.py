@@ -88,7 +88,7 @@ def gradients(
         rows = bench.rows(alone, model)
         found.append((find(name), [collate(rows, part, CPU) for part in parts]))
     optimiser = adamw(model, recipe, CPU)
-    rng = step_module.prepare(optimiser, stage, 3, 10)
+    rng = step_module.prepare(optimiser, stage, "", 3, 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(optimiser, "step", lambda: None)
         loss = step_module.mixed_update(model, optimiser, found, stage, rng)

@@ -822,7 +822,7 @@ finally:
         ("xstilts fetch xnl", ["xnli"]),
         ("xstilts fetch xnli mini-", []),
         ("xstilts tasks sh", ["show"]),
-        ("xstilts tasks show mini-xn", ["mini-xnli"]),
+        ("xstilts tasks show mini-xe", ["mini-xentities"]),
         ("xstilts status ", ["scaling"]),
         ("xstilts report sc", ["scaling"]),
         ("xstilts rescore --store nowhere ", []),

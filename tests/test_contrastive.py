@@ -155,12 +155,14 @@ def test_triples_can_be_measured(cache_dir: Path, tmp_path: Path, monkeypatch: p
     views = Views(("mean",), layers=(-1,))
     plan = make_plan("t", [Evaluate(TINY, small.name, "en", "dev", views)], Sources(None, cache_dir))
     context = Context(inputs={}, work=tmp_path, data_dir=None, cache_dir=cache_dir)
-    perform(plan.stages[plan.leaves[0]], tmp_path, context)
+    leaf = plan.stages[plan.leaves[0]]
+    assert isinstance(leaf, Evaluate)
+    perform(leaf, tmp_path, context)
     table = pq.read_table(tmp_path / "predictions.parquet")
     assert table.num_rows == 2 * 15
     assert set(table["gold"].to_pylist()) == set(range(15))
     given = examples(small, "dev", "en")
-    model = Model(encoder_folder(TINY, context)).eval()
+    model = Model(encoder_folder(leaf.model, context)).eval()
     data = encoded(Embed(), given, model.tokenizer, 128)
     with torch.no_grad():
         sides = embed._sides(model.encoder, embed.Head(16, "mean", 1.0), collate(data, range(15), CPU))
