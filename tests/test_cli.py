@@ -163,7 +163,7 @@ def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made:
         "rescore": ("rescore", *whole),
         "store export": ("store", "export", "copy", *whole, "--study", "scaling"),
         "store import": ("store", "import", str(spoilt.store), "--store", "home"),
-        "run": ("run", *made.words()),
+        "run": ("run", *made.words(), "--profile", "profile"),
     }
     assert set(keys) == {*documents, "fetch"}
 

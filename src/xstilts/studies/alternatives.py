@@ -81,7 +81,7 @@ def _translated(setting: _Setting, seed: int) -> Train:
 
 def _sequential(setting: _Setting, seed: int) -> Train:
     budgets = [Budget(setting.examples / len(setting.tasks))] * len(setting.tasks)
-    model = sequence(setting.start, setting.tasks, budgets, setting.recipe, seed)
+    model = sequence(setting.start, setting.tasks, budgets, setting.recipe, seed, policy="uniform")
     assert isinstance(model, Train)
     return model
 
@@ -92,7 +92,7 @@ def _merged(method: str) -> _Method:
 
 def _contrastive(setting: _Setting, seed: int) -> Train:
     recipe = replace(setting.recipe, dual_pooling="mean", dual_scale=20.0)
-    return setting.train(seed, recipe, Mixture((setting.contrastive,)))
+    return setting.train(seed, recipe, Mixture((setting.contrastive,), policy="uniform"))
 
 
 _RECIPES: dict[str, Callable[[_Setting], Recipe]] = {
