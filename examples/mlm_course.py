@@ -1,4 +1,4 @@
-"""What masked language modelling makes of an encoder: retrieval and held-out loss before, after some and after more.
+"""What masked language modelling makes of an encoder, and what intermediate tasks make of that one.
 
 xstilts run examples/mlm_course.py --data ~/benchmarks
 """
@@ -15,6 +15,10 @@ def mlm_course(
     encoder: str = "offline",
     steps: tuple[int, ...] = (0, 80, 300),
     batch_examples: int = 64,
+    learning_rate: float | None = None,
+    tasks: tuple[str, ...] = (),
+    examples: int = 1600,
+    task_learning_rate: float = 2e-5,
     languages: tuple[str, ...] = ("de", "fr", "hi", "ru", "sw", "zh"),
     mlm: str = "from-contrastive",
     frozen_layers: int | None = None,
@@ -22,22 +26,36 @@ def mlm_course(
 ) -> Iterator[Evaluate]:
     """Yield Tatoeba by layer and the held-out MLM loss of every language, after numbers of MLM steps.
 
+    With tasks, Tatoeba also after each of them and after all together, from the encoder of the last number of steps.
+
     Args:
         encoder: what to start from.
         steps: each a training of its own, with its own warm-up and decay; 0 is the encoder itself.
-        batch_examples: sentences of a step; 64 of Leipzig are about 2,000 tokens.
+        batch_examples: sentences of an MLM step; 64 of Leipzig are about 2,000 tokens.
+        learning_rate: of masked language modelling, in the place of the named way's.
+        tasks: English intermediate tasks: k = 1, and k = all of them with the same number of examples.
+        examples: of every intermediate training.
+        task_learning_rate: of the intermediate trainings.
         languages: languages that are measured; the text is of all languages there are.
         mlm: a named way of masked language modelling.
-        frozen_layers: as in a recipe; 0 freezes the embeddings.
+        frozen_layers: as in a recipe, in masked language modelling; 0 freezes the embeddings.
         precision: of training and measuring.
     """
-    start, text = Encoder(encoder), "text@leipzig-dev"
-    recipe = replace(pretraining(mlm).recipe, batch_examples=batch_examples, frozen_layers=frozen_layers)
-    recipe = replace(recipe, precision=precision, evaluate_every_steps=100)
+    text, named = "text@leipzig-dev", pretraining(mlm).recipe
+    recipe = replace(named, batch_examples=batch_examples, frozen_layers=frozen_layers, precision=precision)
+    recipe = replace(recipe, learning_rate=learning_rate or named.learning_rate, evaluate_every_steps=100)
     views = Views(("mean",), prefix=prefix_of(encoder, "auto"))
-    for number in steps:
-        model = Train(start, Mixture((text,)), Budget(number, "steps"), recipe) if number else start
+
+    def tatoeba(model: Encoder | Train) -> Iterator[Evaluate]:
         for language in languages:
             yield Evaluate(model, "tatoeba", language, views=views, max_tokens=128, precision=precision)
-            if number:
-                yield Evaluate(model, text, language, "dev", max_tokens=128, precision=precision)
+
+    model: Encoder | Train = Encoder(encoder)
+    for number in steps:
+        model = Train(Encoder(encoder), Mixture((text,)), Budget(number, "steps"), recipe) if number else model
+        yield from tatoeba(model)
+        for language in languages if number else ():
+            yield Evaluate(model, text, language, "dev", max_tokens=128, precision=precision)
+    own = replace(named, name="stilts", learning_rate=task_learning_rate, batch_examples=32, precision=precision)
+    for subset in (*((name,) for name in tasks), *([tasks] if len(tasks) > 1 else [])):
+        yield from tatoeba(Train(model, Mixture(subset, policy="uniform"), Budget(examples), own))
