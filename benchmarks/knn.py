@@ -7,7 +7,8 @@ in a line of its own. Ours is given vectors as an encoder makes them, and its ti
 has all cores.
 On a GPU ours has the vectors there, and the rivals are torch's own product and topk there and faiss on the CPU.
 ``--candidates`` are those of the search, ``--pairs`` the vectors on each side of mining. Neighbours may differ only
-where the similarities of one rank are within 1e-6, else the benchmark fails; how many do is saved. ``--save`` writes
+where the values of one rank are within 5e-6 (vectors are made unit in different orders), else the benchmark fails; how
+many do is saved. ``--save`` writes
 benchmarks/results/knn-DEVICE.json. Needs the extra ``bench``.
 """
 
@@ -71,7 +72,7 @@ def difference(ours: Found, other: Found) -> dict[str, Any]:
         "num_different": int((ours[0] != other[0]).sum()),
         "largest_difference_of_similarity": float(np.abs(ours[1] - other[1]).max()),
     }
-    if result["largest_difference_of_similarity"] > 1e-6:
+    if result["largest_difference_of_similarity"] > 5e-6:
         raise SystemExit(f"the neighbours are not the same: {result}")
     return result
 
