@@ -16,7 +16,7 @@ from xstilts import report
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe, Robust
 from xstilts.report import stats, views
-from xstilts.report.alternatives import PLAIN, by_method, overview, paired
+from xstilts.report.alternatives import PLAIN, by_method, named, overview, paired
 from xstilts.report.blocks import Table
 from xstilts.report.methods import method
 from xstilts.stage import Evaluate, Merge, Train
@@ -218,6 +218,15 @@ def test_a_run_that_lacks_a_language_is_in_no_pair(tmp_path: Path) -> None:
     (_, _, table) = overview([section])
     assert isinstance(table, Table)
     assert [line[0] for line in table.lines] == [PLAIN, "robust: r3f"]
+
+
+def test_settings_of_the_target_alone_are_named_and_those_of_all_runs_are_no_difference() -> None:
+    plain, robust = joint(0).declaration(), joint(0, ROBUST).declaration()
+    assert method([plain], [robust]) == "robust: r3f for the target"
+    assert method([robust], [robust]) == "robust: r3f"
+    run = stats.Run("m", 2, "a+b", "", "robust: r3f, lora", "uniform", "", "", "", 0, "", None, False)
+    assert named(run, "uniform", {"lora"}) == "robust: r3f"
+    assert named(run, "uniform", {"lora", "robust: r3f"}) == ""
 
 
 def test_a_plain_declaration_has_no_method() -> None:

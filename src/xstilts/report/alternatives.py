@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from .blocks import Block, Cell, Heading, Number, Table, Text
@@ -39,11 +39,13 @@ def paired(section: Section, view: View) -> list[Paired]:
     A run has a difference only where it and the plain run have every language of the view.
     """
     trained = [run for run in section.runs if run.k]
-    policies = [run.policy for run in trained if not run.method and not run.mlm]
+    words = [set(run.method.split(", ")) for run in trained]
+    shared = set.intersection(*words) if words else set[str]()
+    policies = [run.policy for run in trained if not (set(run.method.split(", ")) - shared - {""} or run.mlm)]
     usual = min(policies, key=len, default="")
     groups: dict[str, list[Run]] = {}
     for run in trained:
-        groups.setdefault(named(run, usual), []).append(run)
+        groups.setdefault(named(run, usual, shared), []).append(run)
     plain = groups.get("", [])
     if not plain or len(groups) < 2:
         return []
@@ -64,10 +66,14 @@ def paired(section: Section, view: View) -> list[Paired]:
     return sorted(found, key=lambda one: one.name != PLAIN)
 
 
-def named(run: Run, usual: str) -> str:
-    """What sets a run apart from the plain training, whose policy is the ``usual`` one; nothing of a plain run."""
+def named(run: Run, usual: str, shared: Collection[str]) -> str:
+    """What sets a run apart from the plain training, whose policy is the ``usual`` one; nothing of a plain run.
+
+    Settings that all runs share are no difference.
+    """
     policy = run.policy.removeprefix(usual).lstrip(",; ")
-    return ", ".join(filter(None, (policy, run.method, f"with {run.mlm}" if run.mlm else "")))
+    own = [word for word in run.method.split(", ") if word not in shared]
+    return ", ".join(filter(None, (policy, *own, f"with {run.mlm}" if run.mlm else "")))
 
 
 def _partners(run: Run, plain: Sequence[Run], most: int) -> list[Run]:

@@ -13,13 +13,19 @@ from xstilts.recipe import Recipe
 _IN_POLICY = ("loss_balance", "tasks_per_step", "text_share")
 
 
-def method(stages: Sequence[Mapping[str, Any]]) -> str:
-    """The settings of intermediate stages that a plain declaration does not have; nothing where there are none.
+def method(stages: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The settings of intermediate and target stages that a plain declaration does not have; nothing for none.
 
-    How several tasks share a training, and in what languages its rows are, is said by its policy.
+    Those of the target's training alone are named so. How several tasks share a training, and in what languages its
+    rows are, is said by its policy.
     """
+    own, last = _words(stages), _words(targets)
+    return ", ".join([*own, *(f"{word} for the target" for word in last if word not in own)])
+
+
+def _words(stages: Sequence[Mapping[str, Any]]) -> list[str]:
     words = [word for train in stages for word in ([train["method"]] if "merged" in train else _settings(train))]
-    return ", ".join(filter(None, dict.fromkeys(words)))
+    return list(filter(None, dict.fromkeys(words)))
 
 
 def _settings(train: Mapping[str, Any]) -> Iterator[str]:

@@ -73,9 +73,9 @@ intermediate stage: stages of masked language modelling alone, or nothing; ``bas
 the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling,
 ``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
 they were mixed with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its
-own. ``method`` is what else sets the intermediate stages apart from a plain training, in words. ``policy``, ``budget``
-and ``seed`` are those of the intermediate stages, empty without any: no choice that they stand for reaches such a
-cell. ``target`` and ``target_seed`` are those of the scored
+own. ``method`` is what else sets the intermediate and target stages apart from plain ones, in words. ``policy``,
+``budget`` and ``seed`` are those of the intermediate stages, empty without any: no choice that they stand for reaches
+such a cell. ``target`` and ``target_seed`` are those of the scored
 task's own trainings, ``>`` between them, where the chain ends with them. ``recipe`` is a digest of how the
 intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
 chain stayed at the majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the
@@ -333,7 +333,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
         "k": len({name for stage in names for name in stage}),
         "tasks": ">".join("+".join(stage) for stage in names if stage),
         "mlm": "+".join(sorted({name for mixture in mixtures for name in mixture if _is_mlm(name)})),
-        "method": method(stages),
+        "method": method(stages, targets),
         "policy": " > ".join(_once(list(map(_policy, stages))))
         + f"{TOGETHER}one stage after another" * (len(stages) > 1),
         "budget": _budgets(stages),
