@@ -16,7 +16,7 @@ from xstilts import report
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe, Robust
 from xstilts.report import stats, views
-from xstilts.report.alternatives import PLAIN, by_method, named, overview, paired
+from xstilts.report.alternatives import PLAIN, by_method, named, overview, paired, tasks_of
 from xstilts.report.blocks import Table
 from xstilts.report.methods import method
 from xstilts.stage import Evaluate, Merge, Train
@@ -227,6 +227,19 @@ def test_settings_of_the_target_alone_are_named_and_those_of_all_runs_are_no_dif
     run = stats.Run("m", 2, "a+b", "", "robust: r3f, lora", "uniform", "", "", "", 0, "", None, False)
     assert named(run, "uniform", {"lora"}) == "robust: r3f"
     assert named(run, "uniform", {"lora", "robust: r3f"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("anli+", {"anli+"}),
+        ("anli++mnli", {"anli+", "mnli"}),
+        ("anli+mnli>anli+>qqp", {"anli", "mnli", "anli+", "qqp"}),
+    ],
+)
+def test_tasks_are_told_apart_where_a_name_ends_with_a_plus(text: str, names: set[str]) -> None:
+    run = stats.Run("", 1, text, "", "", "", "", "", "", 0, "", None, False)
+    assert tasks_of(run) == names
 
 
 def test_a_plain_declaration_has_no_method() -> None:

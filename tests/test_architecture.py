@@ -49,13 +49,14 @@ ARROWS: dict[str, set[str]] = {
     "exchange": {"scoring", "metrics", "tasks", "spec"},
     "submission": {"exchange", "metrics", "tasks", "spec"},
     "score_command": {"exchange", "submission", "scoring", "store", "ending", "options", "spec"},
+    "claims_command": {"report", "store", "ending", "options"},
     "manifest": {"spec"},
     "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
     "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
     "run_command": {"ending", "options", "named", "progress", "report", "run", "store", "timing", "spec"},
     "cli": {
         *("xstilts", "ending", "options", "named", "scoring", "store", "studies", "study", "stage"),
-        *("run_command", "score_command", "tasks_command", "fetch_command"),
+        *("claims_command", "run_command", "score_command", "tasks_command", "fetch_command"),
     },
 }
 
@@ -65,6 +66,7 @@ LAZY: dict[str, set[str]] = {
     "named": {"studies"},
     "options": ARROWS["options"],
     "score_command": ARROWS["score_command"] - {"ending", "options"},
+    "claims_command": {"report", "store"},
     "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
     "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
     "run_command": ARROWS["run_command"] - {"ending", "options", "spec"},
@@ -76,6 +78,7 @@ LOADED_AT_ONCE: dict[str, set[str]] = {
     "store": {"filelock"},
     "options": {"typer"},
     "score_command": {"typer"},
+    "claims_command": {"typer"},
     "tasks_command": {"typer"},
     "fetch_command": {"typer"},
     "run_command": {"typer"},

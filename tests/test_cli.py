@@ -119,7 +119,8 @@ def test_the_program_alone_lists_its_commands_and_what_holds_for_all(call: Call)
     out = call("--help").out
     listed = out[out.index("\nCommands:") : out.index("Where to start")]
     assert re.findall(r"^  (\w+) +\S", listed, re.MULTILINE) == [
-        *("studies", "tasks", "fetch", "plan", "run", "status", "report", "rescore", "score", "export", "store")
+        *("studies", "tasks", "fetch", "plan", "run", "status", "report", "rescore", "claims", "score"),
+        *("export", "store"),
     ]
     assert {words[0] for words in commands()} == set(re.findall(r"^  (\w+)", listed, re.MULTILINE))
     assert "..." not in listed  # every purpose fits into its line
@@ -160,6 +161,7 @@ def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made:
         "status": ("status", *where),
         "status --verify": ("status", "--verify", *where),
         "report": ("report", "scaling", *whole),
+        "claims": ("claims", "scaling", *whole),
         "rescore": ("rescore", *whole),
         "store export": ("store", "export", "copy", *whole, "--study", "scaling"),
         "store import": ("store", "import", str(spoilt.store), "--store", "home"),
@@ -357,6 +359,17 @@ def test_report_numbers_equal_the_scores(made: Project, call: Call, tmp_path: Pa
 
 
 LAST = (2, "en->xx")
+
+
+def test_claims_are_those_of_the_report_and_say_what_is_missing(made: Project, call: Call, tmp_path: Path) -> None:
+    store = ("--store", str(made.store))
+    ended = call("claims", "scaling", *store)
+    assert ended.code == 0
+    assert ended.out.count("| **not tested**, *miniature* |") == 9
+    assert "* missing: no measurement of xnli, paws-x, udpos, panx, xquad, mlqa, tydiqa, bucc\n" in ended.out
+    assert call("report", "scaling", "--out", str(tmp_path / "report"), *store).code == 0
+    assert ended.out.strip() in (tmp_path / "report" / "report.md").read_text()
+    refused(call("claims", "scaling", "--profile", "stilts", *store), "did you mean 'stilts-2020'")
 
 
 def test_run_writes_the_same_report(made: Project, call: Call) -> None:

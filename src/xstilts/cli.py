@@ -1,4 +1,4 @@
-"""The command line: studies | tasks | fetch | plan | run | status | report | rescore | score | export | store."""
+"""The command line: studies, tasks, fetch, plan, run, status, report, claims, rescore, score, export, store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__, ending
+from .claims_command import claims_command
 from .ending import Answer
 from .fetch_command import fetch_command
 from .options import (
@@ -355,11 +356,10 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
-app.command("fetch")(fetch_command)
-app.command("score")(score_command)
-app.add_typer(tasks_app, name="tasks")
-app.add_typer(export_app, name="export")
-app.add_typer(store_app, name="store")
+for _name, _command in {"claims": claims_command, "fetch": fetch_command, "score": score_command}.items():
+    app.command(_name)(_command)
+for _name, _group in {"tasks": tasks_app, "export": export_app, "store": store_app}.items():
+    app.add_typer(_group, name=_name)
 
 
 def _state(store: Store, id: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
-from . import rows, stages, views
+from . import attribution, claims, rows, stages, verdicts, views
 from .alternatives import by_method, overview
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
 from .geometry import by_geometry
@@ -36,7 +36,7 @@ from .views import View, reading
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["write"]
+__all__ = ["claims_document", "claims_text", "write"]
 
 PLOT = "-by-k"
 METHODS = "methods.md"
@@ -75,6 +75,19 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     return paths
 
 
+def claims_document(store: Store, plan_name: str, profile: str = "") -> list[dict[str, Any]]:
+    """A study's verdicts on published claims as JSON data; arguments and errors as `claims.judged`."""
+    plan = store.plan(plan_name)
+    shown = sections(rows.rows(store, plan), plan)
+    return [verdicts.document(grid, found) for grid, found in claims.judged(store, plan, shown, profile)]
+
+
+def claims_text(store: Store, plan_name: str, profile: str = "") -> str:
+    """The same as Markdown."""
+    plan = store.plan(plan_name)
+    return markdown(claims.blocks(store, plan, sections(rows.rows(store, plan), plan), profile))
+
+
 def _document(store: Store, plan: Mapping[str, Any], table: pa.Table, shown: Sequence[Section]) -> Iterator[Block]:
     entries = stages.entries(store, plan)
     yield from _head(store, plan, table, entries)
@@ -83,6 +96,7 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table, shown: Seq
     for section in shown:
         yield from _section(section, figures, shown)
     yield from benchmark_tables(shown, plan)
+    yield from claims.blocks(store, plan, shown)
     yield Heading(2, "Stages")
     yield Text("What reads what, from the encoder on the left to the measurements; stages of one sort are one box.")
     yield from stages.graph(plan, entries)
@@ -193,6 +207,7 @@ def _section(section: Section, figures: set[str], others: Sequence[Section] = ()
                 yield parts
             if (ways := by_geometry(read, others, one, view)) is not None:
                 yield ways
+            yield from attribution.blocks(read, attribution.games(read, one), view)
             languages = by_pair(read, one, view) if task.crosses else [by_language(read, one, view)]
             if view == shown[0] or view.layer is not None:
                 yield from languages
@@ -204,6 +219,7 @@ def _section(section: Section, figures: set[str], others: Sequence[Section] = ()
                 swept.add(swept_key)
                 yield Fold("Every layer", (by_layer(read, one, view),))
             yield Fold("Every language of every run", tuple(by_language_and_run(read, one, view)))
+        yield from attribution.blocks(read, attribution.single_tasks(read), view, "each by its own recipe and budget")
 
 
 def _view_title(section: Section, view: View) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -84,8 +85,8 @@ def _partners(run: Run, plain: Sequence[Run], most: int) -> list[Run]:
 
 
 def tasks_of(run: Run) -> frozenset[str]:
-    """A run's intermediate tasks, in whatever order."""
-    return frozenset(run.tasks.replace(">", "+").split("+"))
+    """A run's intermediate tasks, in whatever order; the name of a union of tasks may end with a plus."""
+    return frozenset(re.split(r"[+>](?![+>]|$)", run.tasks))
 
 
 def by_method(section: Section, view: View) -> Table | None:

@@ -48,6 +48,14 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(mean, mean - half, mean + half, len(values))
 
 
+def spread(mean: float, variance: float, number: int) -> Summary:
+    """A mean of ``number`` independent values, with the t interval from their variance (divided by ``number``)."""
+    if number < 2:
+        return Summary(mean, None, None, number)
+    half = _quantile(number - 1) * math.sqrt(variance / (number - 1))
+    return Summary(mean, mean - half, mean + half, number)
+
+
 def wilson(share: float, num_rows: int) -> tuple[float, float]:
     """The 95 % interval of a share of independent rows (Wilson 1927): one run has no spread over runs."""
     from scipy.stats import norm
@@ -280,7 +288,7 @@ def _planned(plan: Document, key: Document) -> tuple[tuple[str, ...], dict[tuple
             steps = chain(plan, leaf)
             wanted[model] = (training(steps, leaf["task"]), {})
             own = wanted[model][0]["base"] == key["base"]
-            miniature = miniature or (own and any(map(is_miniature, _read(steps))))
+            miniature = miniature or (own and any(map(is_miniature, read(steps))))
         wanted[model][1].update(dict.fromkeys(languages_of(leaf)))
     models = [
         (facts, languages)
@@ -298,7 +306,7 @@ def languages_of(leaf: Document) -> tuple[str, ...]:
     return kind.queries if isinstance(kind, Search) else (leaf["language"],)
 
 
-def _read(steps: Chain) -> Iterator[str]:
+def read(steps: Chain) -> Iterator[str]:
     """The tasks that a model was made from, the text of a tiny encoder's tokenizer included."""
     if tiny := steps.encoder.get("tiny"):
         yield tiny["text"]

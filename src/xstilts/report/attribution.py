@@ -1,0 +1,333 @@
+"""What each intermediate task adds: Shapley values, pairwise interactions, and gains by language and by layer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from xstilts.tasks.languages import language
+
+from .alternatives import tasks_of
+from .blocks import Block, Cell, Fold, Number, Table
+from .stats import Run, Section, Series, Summary, spread, summarise
+from .tables import MISSING, points
+from .views import View
+
+Subset: TypeAlias = frozenset[str]
+_Key = TypeVar("_Key")
+ALONE, EXACT, SAMPLED = "alone", "exact", "sampled"
+
+
+# -- games ------------------------------------------------------------------------------------------------------------
+
+
+class Orders(NamedTuple):
+    """The orders of tasks whose every prefix is among some subsets, as weights.
+
+    Attributes:
+        edges: by task, (subset without it, subset with it, share of all orders that add it there).
+        width: the most subsets of one size; so many orders share no subset in between.
+    """
+
+    edges: Mapping[str, Sequence[tuple[Subset, Subset, float]]]
+    width: int
+
+
+def orders(tasks: Sequence[str], subsets: Collection[Subset]) -> Orders | None:
+    """All orders of ``tasks`` whose every prefix is one of ``subsets``, each with the same weight; ``None`` for none.
+
+    Of all subsets these are all n! orders, and a task's share of them is the weight of its marginal contribution in
+    its Shapley value, |S|! (n - |S| - 1)! / n! (Shapley 1953). Of nested designs they are those that were drawn, and
+    those that their prefixes make up besides: still, by symmetry, a sample in which every order is as likely.
+    """
+    known = {subset for subset in subsets if subset <= set(tasks)}
+    by_size = sorted(known, key=len)
+    before = {subset: int(not subset) for subset in known}
+    for subset in by_size:
+        before[subset] += sum(before.get(subset - {task}, 0) for task in subset)
+    after = {subset: int(len(subset) == len(tasks)) for subset in known}
+    for subset in reversed(by_size):
+        after[subset] += sum(after.get(subset | {task}, 0) for task in tasks if task not in subset)
+    total = after.get(frozenset(), 0)
+    if not total:
+        return None
+    edges = {
+        task: [
+            (subset, subset | {task}, before[subset] * after[subset | {task}] / total)
+            for subset in by_size
+            if task not in subset and subset | {task} in known
+        ]
+        for task in tasks
+    }
+    used = {subset for subset in known if before[subset] and after[subset]}
+    sizes = [sum(len(subset) == size for subset in used) for size in range(len(tasks) + 1)]
+    return Orders(edges, max(sizes))
+
+
+def shapley(found: Orders, values: Mapping[Subset, float]) -> dict[str, float]:
+    """Each task's mean marginal contribution over orders: its Shapley value where the orders are all there are.
+
+    Args:
+        found: the orders.
+        values: the value of every subset that they are made of.
+    """
+    return {
+        task: math.fsum(share * (values[larger] - values[smaller]) for smaller, larger, share in edges)
+        for task, edges in found.edges.items()
+    }
+
+
+def sampled(found: Orders, values: Mapping[Subset, float]) -> dict[str, Summary]:
+    """`shapley` of a sample of orders, with the Student-t interval over orders of the marginal contributions.
+
+    Every order has one marginal contribution of a task; orders that share no subset between none and all of the tasks
+    are independent, and ``Orders.width`` of them are. One order has no interval.
+    """
+    summaries = {}
+    for task, mean in shapley(found, values).items():
+        squares = math.fsum(share * (values[b] - values[a]) ** 2 for a, b, share in found.edges[task])
+        summaries[task] = spread(mean, max(0.0, squares - mean**2), found.width)
+    return summaries
+
+
+def interaction(tasks: Sequence[str], values: Mapping[Subset, float], one: str, other: str) -> float:
+    """The Shapley interaction index of two tasks in a game with the values of all subsets of ``tasks``.
+
+    The sum over subsets S without both of |S|! (n - |S| - 2)! / (n - 1)! times the second difference v(S + both) -
+    v(S + one) - v(S + other) + v(S) (Grabisch and Roubens 1999): below 0 where one makes up for the other.
+    """
+    rest = [task for task in tasks if task not in (one, other)]
+    total = []
+    for size in range(len(rest) + 1):
+        weight = math.factorial(size) * math.factorial(len(rest) - size) / math.factorial(len(tasks) - 1)
+        for chosen in itertools.combinations(rest, size):
+            total.append(weight * second_difference(values, frozenset(chosen), one, other))
+    return math.fsum(total)
+
+
+def second_difference(values: Mapping[Subset, float], subset: Subset, one: str, other: str) -> float:
+    """How much more two tasks add to a subset together than each by itself."""
+    both = values[subset | {one, other}]
+    return both - values[subset | {one}] - values[subset | {other}] + values[subset]
+
+
+# -- a study's games --------------------------------------------------------------------------------------------------
+
+
+class Games(NamedTuple):
+    """The games of a series: the value of each subset of tasks, one game for every seed.
+
+    Attributes:
+        tasks: all of them.
+        runs: by seeds, the run of each subset; the base run is that of none.
+        orders: the orders that the subsets hold; ``None`` for none.
+        how: `EXACT` where all subsets are there, `SAMPLED` of some orders, `ALONE` of neither.
+    """
+
+    tasks: tuple[str, ...]
+    runs: Sequence[Mapping[Subset, Run]]
+    orders: Orders | None
+    how: str
+
+    @property
+    def subsets(self) -> list[Subset]:
+        """Those that a task's share is made of."""
+        alone = [frozenset(), *(frozenset({task}) for task in self.tasks)]
+        return [subset for subset in self.runs[0] if self.how != ALONE or subset in alone]
+
+
+def games(section: Section, series: Series) -> Games | None:
+    """The games of a series, ``None`` for fewer than two tasks, subsets with several runs, or none of a task alone.
+
+    The games of all seeds have the same subsets, or there is none: a study that is not done has to go on first.
+    """
+    if any(len(runs) < series.planned(section, k) for k, runs in series.by_k().items()):
+        return None
+    return _games(section, [run for run in series.runs if run.k])
+
+
+def single_tasks(section: Section) -> Games | None:
+    """The plain runs on one task each, where they are in no one series since recipe or budget are each task's own."""
+    ones = [run for run in section.runs if run.k == 1 and not run.mlm]
+    usual = min((run.policy for run in ones), key=len, default="")
+    ones = [run for run in ones if run.policy == usual]
+    asked = (count for (k, policy, *_, mlm), count in section.planned.items() if (k, policy, mlm) == (1, usual, ""))
+    plain = [run for run in ones if not run.method]
+    paths = {run.train_numeric_path for run in plain}
+    if len({(run.budget, run.recipe) for run in plain}) < 2 or len(paths) > 1 or len(ones) < sum(asked):
+        return None
+    return _games(section, plain)
+
+
+def _games(section: Section, trained: Sequence[Run]) -> Games | None:
+    by_seed: dict[tuple[int | None, int | None], dict[Subset, Run]] = {}
+    for run in trained:
+        own = by_seed.setdefault((run.seed, run.target_seed), {})
+        if own.setdefault(tasks_of(run), run) != run:
+            return None
+    tasks = tuple(sorted({task for own in by_seed.values() for subset in own for task in subset}))
+    if len(tasks) < 2 or len({frozenset(own) for own in by_seed.values()}) > 1:
+        return None
+    runs: list[Mapping[Subset, Run]] = []
+    for (_, seed), own in by_seed.items():
+        bases = [run for run in section.bases if run.target_seed in (None, seed)]
+        if len(bases) != 1:
+            return None
+        runs.append({frozenset(): bases[0], **own})
+    found = orders(tasks, runs[0])
+    how = ALONE if found is None else EXACT if len(runs[0]) == 2 ** len(tasks) else SAMPLED
+    if how == ALONE and any(frozenset({task}) not in runs[0] for task in tasks):
+        return None
+    return Games(tasks, runs, found, how)
+
+
+def contributions(
+    section: Section, found: Games, view: View, languages: Sequence[str], layer: int | None
+) -> dict[str, Summary] | None:
+    """What each task adds to the average over languages at a layer: over seeds, or over orders where they are sampled.
+
+    That is its Shapley value or, where the subsets are too few, its gain alone, over k = 0. ``None`` where a run lacks
+    a language.
+    """
+    values = _values(section, found, view, languages, layer)
+    if values is None:
+        return None
+    if found.orders is None:
+        each = [{task: own[frozenset({task})] - own[frozenset()] for task in found.tasks} for own in values]
+    elif found.how == EXACT:
+        each = [shapley(found.orders, own) for own in values]
+    else:
+        means = {subset: math.fsum(own[subset] for own in values) / len(values) for subset in values[0]}
+        return sampled(found.orders, means)
+    return {task: summarise([own[task] for own in each]) for task in found.tasks}
+
+
+def interactions(section: Section, found: Games, view: View) -> dict[tuple[str, str], Summary]:
+    """Every pair of tasks: the Shapley interaction index over seeds, or the second difference at no other task."""
+    exact = found.how == EXACT
+    pairs = [
+        pair
+        for pair in itertools.combinations(found.tasks, 2)
+        if exact or {frozenset(pair), *(frozenset({task}) for task in pair)} <= set(found.runs[0])
+    ]
+    few = {frozenset(some) for pair in pairs for size in range(3) for some in itertools.combinations(pair, size)}
+    needed = None if exact else few
+    values = _values(section, found, view, view.languages, view.layer, needed)
+    if values is None:
+        return {}
+    return {
+        pair: summarise([
+            interaction(found.tasks, own, *pair) if exact else second_difference(own, frozenset(), *pair)
+            for own in values
+        ])
+        for pair in pairs
+    }  # fmt: skip
+
+
+def _values(
+    section: Section,
+    found: Games,
+    view: View,
+    languages: Sequence[str],
+    layer: int | None,
+    needed: Collection[Subset] | None = None,
+) -> list[dict[Subset, float]] | None:
+    """The value of each subset by seed, ``None`` where one lacks a language."""
+    wanted = found.subsets if needed is None else needed
+    values = []
+    for runs in found.runs:
+        own = {subset: section.mean(runs[subset], view.at(layer), languages) for subset in wanted}
+        if any(value is None for value in own.values()):
+            return None
+        values.append({subset: value for subset, value in own.items() if value is not None})
+    return values
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+_WHAT = {
+    EXACT: "Shapley values over all subsets, with Student-t intervals over seeds",
+    SAMPLED: "Shapley values by sampled orders, with Student-t intervals over orders",
+    ALONE: "gains of each task alone over k = 0, with Student-t intervals over seeds",
+}
+
+
+def blocks(section: Section, found: Games | None, view: View, note: str = "") -> Iterator[Block]:
+    """What each task adds at a view's cell, how pairs interact, and both maps; nothing where no game is complete.
+
+    Args:
+        section: with the scores.
+        found: `games` or `single_tasks`.
+        view: the layer, pooling and direction, and the languages averaged.
+        note: what else to say in the caption.
+    """
+    whole = contributions(section, found, view, view.languages, view.layer) if found and view.languages else None
+    if found is None or whole is None:
+        return
+    count = len(found.runs)
+    over = f"{count} seed{'s' * (count > 1)}"
+    over += f"; {note}" * bool(note)
+    if found.how == SAMPLED and found.orders:
+        over += f", {found.orders.width} order{'s' * (found.orders.width > 1)}"
+    daggers = len({run.model for runs in found.runs for run in runs.values() if run.collapsed})
+    marks = f"; {daggers} run{'s' * (daggers > 1)} collapsed †" * bool(daggers)
+    lines = [(task, _points(section, one), _interval(section, one)) for task, one in _sorted(whole)]
+    yield Table(
+        f"What each task adds: {_WHAT[found.how]} ({over}{marks})", ("task", "adds", "95 % interval"), tuple(lines)
+    )
+    pairs = interactions(section, found, view)
+    if pairs:
+        index = "Shapley interaction index" if found.how == EXACT else "second difference at no other task"
+        title = f"Pairs of tasks: {index}; below 0 one makes up for the other, above 0 they need one another"
+        rows = tuple(
+            (" and ".join(pair), _points(section, one), _interval(section, one)) for pair, one in _sorted(pairs)
+        )
+        yield Fold("How tasks interact", (Table(title, ("tasks", "more together", "95 % interval"), rows),))
+    maps = [by_language(section, found, view)]
+    if view.layer is not None:
+        maps.append(by_layer(section, found, view))
+    yield Fold("What each task adds, by language and layer", tuple(maps))
+
+
+def by_language(section: Section, found: Games, view: View) -> Table:
+    """What each task adds in every language of a view, by family."""
+    codes = sorted(view.languages, key=lambda code: (language(code).family, code))
+    lines: list[tuple[Cell, ...]] = []
+    for code in codes:
+        about = language(code)
+        cells = _cells(section, found, contributions(section, found, view, [code], view.layer))
+        lines.append((f"{about.name} ({code})", about.script, about.family, *cells))
+    caption = f"By language: {_WHAT[found.how].partition(', with')[0]}, in points"
+    return Table(caption, ("language", "script", "family", *found.tasks), tuple(lines), 3)
+
+
+def by_layer(section: Section, found: Games, view: View) -> Table:
+    """What each task adds at every layer, on average over a view's languages."""
+    lines = [
+        (f"layer {layer}", *_cells(section, found, contributions(section, found, view, view.languages, layer)))
+        for layer in section.layers
+    ]
+    caption = f"By layer: {_WHAT[found.how].partition(', with')[0]}, in points"
+    return Table(caption, ("layer", *found.tasks), tuple(lines))
+
+
+def _cells(section: Section, found: Games, added: Mapping[str, Summary] | None) -> list[Cell]:
+    return [_points(section, added[task]) if added else MISSING for task in found.tasks]
+
+
+def _sorted(found: Mapping[_Key, Summary]) -> list[tuple[_Key, Summary]]:
+    """The largest first."""
+    return sorted(found.items(), key=lambda item: -(item[1].mean or 0))
+
+
+def _points(section: Section, one: Summary) -> Number:
+    better = None if one.mean is None else one.mean if section.in_percent else -one.mean
+    return Number(points(one.mean, section.in_percent), better, "change")
+
+
+def _interval(section: Section, one: Summary) -> str:
+    if one.low is None:
+        return MISSING
+    return f"{points(one.low, section.in_percent)} to {points(one.high, section.in_percent)}"
