@@ -38,7 +38,6 @@ if typing.TYPE_CHECKING:
     from .store import Store
 
 _MAX_SHOWN = 20
-
 _EPILOG = """
 Where to start: xstilts run demo
 
@@ -356,8 +355,9 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
-for _name, _command in {"claims": claims_command, "fetch": fetch_command, "score": score_command}.items():
-    app.command(_name)(_command)
+app.command("claims")(claims_command)
+app.command("fetch")(fetch_command)
+app.command("score")(score_command)
 for _name, _group in {"tasks": tasks_app, "export": export_app, "store": store_app}.items():
     app.add_typer(_group, name=_name)
 

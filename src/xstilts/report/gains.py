@@ -104,8 +104,8 @@ def all_together(study: Study) -> Verdict:
 def retrieval_most(study: Study) -> Verdict:
     """Claim 3: the mean gain over trainings of k = 1 by target, BUCC's and Tatoeba's against the others'."""
     absent = study.no_targets()
-    singles = [tasks for tasks in study.grid.plain if len(tasks) == 1]
-    trained = singles or list(study.grid.plain)
+    every = list(study.grid.plain)
+    trained = [tasks for tasks in every if len(tasks) == 1] or every
     if not trained:
         return verdict(3, NOT_TESTED, missing=[*absent, "no plain training on one task or more (k = 1)"])
     gains = {

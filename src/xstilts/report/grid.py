@@ -233,7 +233,7 @@ class Grid:
         """The seeds of the trainings for targets after a start, ``None`` where no target is trained for."""
         wanted = {target for target in targets if target.trained_on}
         found = {seed for model, target, seed in self.models if model == start.model and target in wanted}
-        return sorted(seed for seed in found if seed is not None) or [None]
+        return [*sorted(seed for seed in found if seed is not None)] or [None]
 
     def difference(
         self, one: Mapping[int | None, Start], other: Mapping[int | None, Start], targets: Sequence[Target]
@@ -292,7 +292,7 @@ def grids(sections: Sequence[Section], plan: Document, profile: str) -> list[Gri
         plan: its plan; cells that are planned and not done are in a grid, without a value.
         profile: the profile whose cells are read, or `NO_PROFILE`.
     """
-    found = []
+    found: list[Grid] = []
     by_base: dict[str, list[_Cell]] = defaultdict(list)
     for base, cell in _cells(plan, profile):
         by_base[base].append(cell)
