@@ -53,10 +53,13 @@ ARROWS: dict[str, set[str]] = {
     "manifest": {"spec"},
     "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
     "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
+    "speed": {"hub", "stage", "tasks", "spec"},
+    "cost": {"speed", "mixture", "stage", "tasks"},
+    "plan_command": {"cost", "speed", "ending", "options", "named", "stage", "store", "studies", "study"},
     "run_command": {"ending", "options", "named", "progress", "report", "run", "store", "timing", "spec"},
     "cli": {
         *("xstilts", "ending", "options", "named", "scoring", "store", "studies", "study", "stage"),
-        *("claims_command", "run_command", "score_command", "tasks_command", "fetch_command"),
+        *("claims_command", "plan_command", "run_command", "score_command", "tasks_command", "fetch_command"),
     },
 }
 
@@ -70,7 +73,8 @@ LAZY: dict[str, set[str]] = {
     "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
     "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
     "run_command": ARROWS["run_command"] - {"ending", "options", "spec"},
-    "cli": {*("named", "scoring", "store", "studies", "study", "stage")},
+    "plan_command": ARROWS["plan_command"] - {"ending", "options"},
+    "cli": {*("named", "scoring", "store", "studies")},
 }
 
 # Third-party packages that a part may import as it loads; all others wait until a function needs them.
@@ -81,6 +85,7 @@ LOADED_AT_ONCE: dict[str, set[str]] = {
     "claims_command": {"typer"},
     "tasks_command": {"typer"},
     "fetch_command": {"typer"},
+    "plan_command": {"typer"},
     "run_command": {"typer"},
     "cli": {"typer"},
 }

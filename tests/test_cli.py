@@ -252,6 +252,16 @@ def test_plan_says_why_a_stage_runs(change: str, num_to_run: int, why: str, made
         assert why in line or any(f"its input {cause} runs" in line for cause in causes)
 
 
+def test_the_cost_of_more_is_estimated_by_what_is_stored(made: Project, call: Call) -> None:
+    study = [word for word in STUDY if not word.startswith("seeds")]
+    out = call("plan", *made.words(*study, "seeds=7"), "--device", "cpu").out
+    assert re.search(
+        r"  train +1 stages; 32 examples, .* tokens/s and .* s a stage, as 1 like stage in the store \(", out
+    )
+    assert re.search(r"  evaluate +2 stages; .* tokens/s, as 4 like stages in the store \(", out)
+    assert re.search(r"  tokens +as stages in the store have counted: mini-bitext, mini-nli\n", out)
+
+
 def test_plan_without_verbose_names_causes_only(made: Project, call: Call) -> None:
     study = [word for word in STUDY if not word.startswith("mlm_examples")]
     ended = call("plan", *made.words(*study, "mlm_examples=96"))

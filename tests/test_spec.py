@@ -273,6 +273,8 @@ _RECIPE_FOR_LAYERS = dataclasses.replace(_RECIPE, aggregation="attention", lora=
 _OVERRIDE_WITH_RATE = dataclasses.replace(_OVERRIDE, learning_rate=3e-5)
 _MIXTURE_WITH_TEXT = dataclasses.replace(_MIXTURE, text_share=0.25, text_temperature=3.5)
 _RECIPE_OF_TEXT = dataclasses.replace(_RECIPE, whole_words=True, frozen_layers=0)
+_MIXTURE_SHUFFLED = dataclasses.replace(_MIXTURE, shuffled_labels=True)
+_BUDGET_PER_TASK = Budget(3, "examples-per-task")
 _VIEWS = Views(("cls", "mean"), 4, "query: ")
 _TRAIN = Train(Train(_ENCODER, _MIXTURE, _BUDGET), _MIXTURE, _BUDGET, _RECIPE, 5, (_DATA,))
 _EVALUATE = Evaluate(_TRAIN, "xnli", "de", "dev", _VIEWS, 128, "bfloat16", 2, (_DATA,))
@@ -335,6 +337,8 @@ GOLDEN: dict[Value, str] = {
     _OVERRIDE_WITH_RATE: "override-b0ad80fe06b237551c2b",
     _MIXTURE_WITH_TEXT: "mixture-34a079614875a1349ffb",
     _RECIPE_OF_TEXT: "recipe-8957f2e980ce8f48f513",
+    _MIXTURE_SHUFFLED: "mixture-68eb756bf3dd8ed2d8cd",
+    _BUDGET_PER_TASK: "budget-ae5e926132a286cc1305",
 }
 
 
@@ -372,7 +376,7 @@ def test_only_names_do_not_count() -> None:
         for field in dataclasses.fields(value)
         if not field.metadata.get("counts", True)
     }
-    others = {"robust.neighbours", "seq2seq.name", "seq2seq.revision", "translation-file.path"}
+    others = {"train.control", "robust.neighbours", "seq2seq.name", "seq2seq.revision", "translation-file.path"}
     assert uncounted == {"encoder.name", "encoder.revision", "recipe.name", *others}
 
 

@@ -9,6 +9,7 @@ from .spec import near
 from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, Translate, chain, has_pooler, label, root
 from .tasks import Task, find, with_members
 from .tasks.languages import MINIATURE_LANGUAGES
+from .tasks.shuffling import KINDS as LABELLED
 from .tasks.synonyms import KINDS as COPIED
 from .tasks.translated import KINDS, is_miniature
 from .translators import MiniatureOracle, TranslationFile
@@ -32,6 +33,7 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
             yield "mixture.text_share is the share of text among other tasks, and this mixture has text alone"
         yield from _encoder_problems(stage, kinds)
         yield from _robust_problems(stage)
+        yield from _shuffling_problems(stage)
         for override in stage.recipe.overrides:
             if override.task not in stage.mixture.tasks:
                 close = near(override.task, stage.mixture.tasks)
@@ -80,6 +82,15 @@ def _robust_problems(stage: Train) -> Iterator[str]:
     for name, kind in kinds.items():
         if kind not in (*takes, "mlm"):
             yield f"recipe.robust is {robust.method}, which takes tasks of kind {', '.join(takes)}: {name} is {kind}"
+
+
+def _shuffling_problems(stage: Train) -> Iterator[str]:
+    kinds = {name: find(name).kind.name for name in stage.mixture.tasks if stage.mixture.shuffled_labels}
+    if kinds and set(kinds.values()) == {"mlm"}:
+        yield "mixture.shuffled_labels shuffles labels, which text does not have, and this mixture has nothing else"
+    for name, kind in kinds.items():
+        if kind not in (*LABELLED, "mlm"):
+            yield f"mixture.shuffled_labels takes tasks of kind {', '.join(LABELLED)}: {name} is {kind}"
 
 
 def selection_problems(stages: Iterable[Stage]) -> Iterator[str]:

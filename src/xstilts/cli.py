@@ -15,21 +15,17 @@ from .ending import Answer
 from .fetch_command import fetch_command
 from .options import (
     DEFAULT_STORE,
-    CacheOption,
-    DataOption,
     JsonOption,
-    Parameters,
     QuietOption,
     StoredStudy,
     StoreOption,
-    StudyArgument,
     check_folder,
     check_tasks,
-    plan_of,
     plans_like,
     stored_name,
     studies_like,
 )
+from .plan_command import plan_command
 from .run_command import run_command, said_of, write_report
 from .score_command import export_app, score_command
 from .tasks_command import tasks_app
@@ -37,7 +33,6 @@ from .tasks_command import tasks_app
 if typing.TYPE_CHECKING:
     from .store import Store
 
-_MAX_SHOWN = 20
 _EPILOG = """
 Where to start: xstilts run demo
 
@@ -134,60 +129,7 @@ def studies_command(
     return ending.text(in_words(name, function))
 
 
-@app.command("plan")
-def plan_command(
-    study: StudyArgument,
-    parameters: Parameters = None,
-    store: StoreOption = DEFAULT_STORE,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Name every stage, not only the first few.")] = False,
-    as_json: JsonOption = False,
-) -> Answer:
-    """Print what a study would run, and why.
-
-    What is stored already is not run again.
-
-    Example: xstilts plan scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
-    """
-    from .stage import label
-    from .store import Store
-    from .study import explain
-
-    found = plan_of(study, parameters, data, cache)
-    opened = Store.open(store, create=False) if (store / "format.json").is_file() else None
-    todo = found.todo(opened.exists, opened.usable) if opened else dict.fromkeys(found.stages, "run")
-    stored = {id: bool(opened and opened.exists(id)) for id in found.stages}
-    declarations = {record["id"]: record["declaration"] for record in opened.records()} if opened and todo else {}
-    above = {id: next((o.id for o in found.stages[id].inputs if o.id in todo), None) for id in todo}
-
-    def why(id: str) -> str:
-        if todo[id] == "remake":
-            return "its weights were dropped and are needed again"
-        return f"its input {above[id]} runs" if above[id] else explain(found.stages[id], declarations)
-
-    if as_json:
-        stages = [
-            {"id": id, "kind": stage.kind, "label": label(stage), "stored": stored[id]}
-            | {"todo": todo.get(id), "why": why(id) if id in todo else None}
-            for id, stage in found.stages.items()
-        ]
-        facts = {"study": found.study, "parameters": dict(found.parameters), "leaves": list(found.leaves)}
-        return ending.document({**facts, "stages": stages})
-    lines = [f"{found.study}: {len(found.stages)} stages for {len(found.leaves)} leaves"]
-    lines += [found.note] if found.note else []
-    for kind in dict.fromkeys(stage.kind for stage in found.stages.values()):
-        ids = [id for id, stage in found.stages.items() if stage.kind == kind]
-        num_stored, num_todo = sum(stored[id] for id in ids), sum(id in todo for id in ids)
-        lines.append(f"  {kind:9} {len(ids):5} in all, {num_stored:5} stored, {num_todo:5} to run")
-    shown = [id for id in todo if verbose or above[id] is None]
-    num_shown = len(shown) if verbose else _MAX_SHOWN
-    lines += [f"  {id}  {label(found.stages[id])}: {why(id)}" for id in shown[:num_shown]]
-    if len(shown) > num_shown:
-        lines.append(f"  ... and more; --verbose names all {len(todo)}")
-    return ending.text(lines)
-
-
+app.command("plan")(plan_command)
 app.command("run")(run_command)
 
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 from .spec import Value, declared, one_of, positive
 
 POLICIES = ("proportional", "capped", "uniform", "temperature", "explicit")
-UNITS = ("examples", "epochs", "steps")
+PER_TASK = "examples-per-task"
+UNITS = ("examples", "epochs", "steps", PER_TASK)
 T5_CAP = 2**17
 
 
@@ -31,6 +32,9 @@ class Mixture(Value):
     rest among the other tasks, and this share among several texts; an epoch is then one pass over the others' rows.
     ``languages`` are those of the text. In every pass over it a language of n rows gets a share of them in proportion
     to n^(1/``text_temperature``) (Conneau et al. 2020: 1/0.3); 1 is every row once.
+
+    ``shuffled_labels`` permutes the labels of each task's training rows among these, anew for every seed of the stage
+    (`tasks.shuffling`): a control that sees the same text with the same labels and learns nothing of what they mean.
     """
 
     kind: ClassVar[str] = "mixture"
@@ -45,6 +49,7 @@ class Mixture(Value):
     tasks_per_step: int | str = declared(absent=1)
     text_share: float | None = declared(absent=None)
     text_temperature: float = declared(absent=1.0)
+    shuffled_labels: bool = declared(absent=False)
 
     @property
     def reads_official_sizes(self) -> bool:
@@ -80,7 +85,11 @@ class Mixture(Value):
 
 @dataclass(frozen=True)
 class Budget(Value):
-    """How much a Train stage sees: examples in all, steps in all, or epochs of every task's (capped) size."""
+    """How much a Train stage sees: examples or steps in all, epochs of all tasks' (capped) sizes, or examples per task.
+
+    Examples per task are those of an average task, of each one under the policy *uniform*; text that has a share of its
+    own comes beside them.
+    """
 
     kind: ClassVar[str] = "budget"
     amount: float

@@ -179,14 +179,17 @@ def plan_of(study: str, given: list[str] | None, data: Path | None, cache: Path 
     return make_plan(name, leaves(study, function, values), Sources(data, cache_folder(cache)), parameters)
 
 
-def devices_of(given: str, plan: Plan) -> tuple[str, ...]:
-    """One entry for each worker: every GPU, or as many CPU workers as cores allow for the stages' threads."""
+def devices_of(given: str, plan: Plan, *, here: bool = True) -> tuple[str, ...]:
+    """One entry for each worker: every GPU, or as many CPU workers as cores allow for the stages' threads.
+
+    Those that are named must be on this machine, unless not ``here``.
+    """
     if given != "auto":
         names = tuple(name.strip() for name in given.split(","))
         for name in names:
             if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
                 raise ValueError(f"--device {given}: expected auto, cpu, cuda or cuda:N, separated by commas")
-        if set(names) != {"cpu"}:
+        if here and set(names) != {"cpu"}:
             from .engine import check_devices
 
             check_devices(names)

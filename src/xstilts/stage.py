@@ -178,6 +178,9 @@ class Train(Stage):
 
     The plan fills ``data`` and, where the mixture's policy reads them, ``official_sizes`` in the order of the
     mixture's tasks (``None`` for a task without an official training set).
+
+    ``control`` says in words what a training is a control for; it changes no number, and a report takes a training on
+    text that has it for an intermediate stage instead of for a part of where the study starts.
     """
 
     kind: ClassVar[str] = "train"
@@ -190,6 +193,7 @@ class Train(Stage):
     official_sizes: tuple[int | None, ...] = declared(absent=())
     translated: tuple[Translate, ...] = declared(absent=())
     keep_source: bool = declared(absent=True)
+    control: str = declared(counts=False, absent="")
 
     def check(self) -> None:
         """Raise ``ValueError`` for a task that is translated twice to one language, or nothing in place of English."""
@@ -409,6 +413,7 @@ def label(value: Encoder | Stage) -> str:
         amount = f"{budget.amount:g} {budget.unit.removesuffix('s') if budget.amount == 1 else budget.unit}"
         cap = f" of up to {mixture.cap}" if budget.unit == "epochs" and mixture.policy == "capped" else ""
         also = (f", {mixture.text_share:.0%} text" if mixture.text_share else "") + _translations(value)
+        also += ", shuffled labels" if mixture.shuffled_labels else ""
         return f"{label(value.start)} + {'+'.join(mixture.tasks)} ({amount}{cap}{also}, seed {value.seed})"
     if isinstance(value, Merge):
         base = label(value.start) if value.start else ""

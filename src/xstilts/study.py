@@ -65,6 +65,7 @@ class Plan:
                 "inputs": [other.id for other in stage.inputs],
                 "label": label(stage),
             }
+            | ({"control": stage.control} if isinstance(stage, Train) and stage.control else {})
             for id, stage in self.stages.items()
         }
         return {

@@ -18,6 +18,7 @@ from xstilts.spec import canonical_json, digest, file_sha256
 from xstilts.stage import Data, Translate
 from xstilts.tasks import Example, find
 from xstilts.tasks import examples as read_examples
+from xstilts.tasks.shuffling import shuffled_labels
 from xstilts.tasks.synonyms import Synonyms, copied
 from xstilts.tasks.translated import read_rows
 
@@ -126,11 +127,14 @@ def tokenised(
     max_tokens: int,
     prefix: str = "",
     synonyms: Synonyms | None = None,
+    shuffled: int | None = None,
     translated: Mapping[Data, Path] | None = None,
     data_dir: Path | None,
     cache_dir: Path,
 ) -> Tokenised:
     """Tokenise the rows of ``data`` (one task), or their copies by ``synonyms``, or find them tokenised.
+
+    With a seed ``shuffled`` their labels are permuted first.
 
     The cache key covers the content of the rows, the task, the tokenizer and the length limit, so neither a
     changed file nor another tokenizer can meet an old entry; entries are written by rename.
@@ -147,6 +151,7 @@ def tokenised(
                 max_tokens,
                 prefix,
                 *([list(synonyms[1:])] if synonyms else []),
+                *([{"shuffled": shuffled}] if shuffled is not None else []),
             ]
         )
     )
@@ -154,6 +159,8 @@ def tokenised(
     if not path.is_file():
         parts = [(part.language, rows_of(part, translated or {}, data_dir)) for part in data]
         examples = [example for _, part in parts for example in part]
+        if shuffled is not None:
+            examples = shuffled_labels(examples, task.name, shuffled)
         metadata = {_LANGUAGES: json.dumps([[code, len(part)] for code, part in parts])}
         encode = KINDS[task.kind.name].encode
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xstilts.mixture import Budget, Mixture
+from xstilts.mixture import PER_TASK, Budget, Mixture
 from xstilts.spec import stream_seed
 from xstilts.tasks import find
 
@@ -335,9 +335,10 @@ def schedule(
         examples = steps * batch
     else:
         cap = mixture.cap if mixture.policy == "capped" else max(present)
-        passes: float = sum(min(size, cap) for size in present)
+        wholes = [1 if budget.unit == PER_TASK else min(size, cap) for size in present]
+        passes: float = sum(wholes)
         if mixture.text_share is not None:
-            others = [min(size, cap) for size, text in zip(present, _is_text(mixture), strict=True) if not text]
+            others = [size for size, text in zip(wholes, _is_text(mixture), strict=True) if not text]
             passes = sum(others) / (1 - mixture.text_share)
         total = round(budget.amount if budget.unit == "examples" else budget.amount * passes)
         examples = apportion(total, parts)

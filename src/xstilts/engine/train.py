@@ -17,6 +17,7 @@ import torch
 from xstilts.recipe import Recipe
 from xstilts.stage import Train
 from xstilts.tasks import find
+from xstilts.tasks.shuffling import KINDS as LABELLED
 from xstilts.tasks.synonyms import KINDS as COPIED
 from xstilts.tasks.synonyms import Synonyms
 from xstilts.tasks.task import Task
@@ -195,12 +196,14 @@ def _members(stage: Train, model: Model, context: Context) -> list[Member]:
         parts = [part for part in (*stage.data, *translated) if part.task == name and part.split == split]
         if not parts:
             return None
+        shuffles = stage.mixture.shuffled_labels and find(name).kind.name in LABELLED
         return tokenised(
             parts,
             model.tokenizer,
             model.tokenizer_key,
             max_tokens=min(stage.recipe.max_tokens_of(name), model.encoder.max_positions),
             synonyms=synonyms,
+            shuffled=stage.seed if shuffles and split == "train" else None,
             translated=translated,
             data_dir=context.data_dir,
             cache_dir=context.cache_dir,

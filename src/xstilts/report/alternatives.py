@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from .blocks import Block, Cell, Heading, Number, Table, Text
+from .methods import CONTROL
 from .stats import Run, Section, Summary, summarise
 from .tables import MISSING, percent, points
 from .views import View, reading, views
@@ -14,7 +15,8 @@ from .views import View, reading, views
 PLAIN = "plain"
 NOTE = (
     "Every run less the plain run of the same seeds on the same tasks, or on all tasks where the method has data of "
-    "its own; mean over seeds, with the Student-t interval of the paired differences. One seed has no interval."
+    "its own or is a control for these; mean over seeds, with the Student-t interval of the paired differences. One "
+    "seed has no interval."
 )
 
 
@@ -39,7 +41,7 @@ def paired(section: Section, view: View) -> list[Paired]:
 
     A run has a difference only where it and the plain run have every language of the view.
     """
-    trained = [run for run in section.runs if run.k]
+    trained = [run for run in section.runs if run.k or run.method]
     words = [set(run.method.split(", ")) for run in trained]
     shared = set.intersection(*words) if words else set[str]()
     policies = [run.policy for run in trained if not (set(run.method.split(", ")) - shared - {""} or run.mlm)]
@@ -78,10 +80,11 @@ def named(run: Run, usual: str, shared: Collection[str]) -> str:
 
 
 def _partners(run: Run, plain: Sequence[Run], most: int) -> list[Run]:
-    """The plain runs of a run's seeds on its tasks, or else on the most tasks."""
+    """The plain runs of a run's seeds on its tasks, or else, and of a control for these, on the most tasks."""
     seeds = [other for other in plain if (other.seed, other.target_seed) == (run.seed, run.target_seed)]
     same = [other for other in seeds if tasks_of(other) == tasks_of(run)]
-    return same or [other for other in seeds if other.k == most]
+    whole = [other for other in seeds if other.k == most]
+    return whole if run.method.startswith(CONTROL) else same or whole
 
 
 def tasks_of(run: Run) -> frozenset[str]:

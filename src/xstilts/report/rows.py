@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xstilts.spec import canonical_json, digest
 from xstilts.stage import merged_by
 from xstilts.store import Store
-from xstilts.tasks import benchmarks, find
+from xstilts.tasks import benchmarks, find, num_distinct
 
-from .methods import method
+from .methods import is_mlm, method, num_before
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,7 @@ _STAGE_COLUMNS = {
     "base": "string",
     "start": "string",
     "k": "int16",
+    "distinct_k": "int16",
     "tasks": "string",
     "mlm": "string",
     "method": "string",
@@ -70,13 +71,13 @@ COLUMNS = (*_STAGE_COLUMNS, *_VALUE_COLUMNS)
 
 ``model`` is the id of the last Train or Merge, or of the encoder. ``start`` says what came before the first
 intermediate stage: stages of masked language modelling alone, or nothing; ``base`` is the id of that model,
-the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling,
-``tasks`` those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that
-they were mixed with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its
-own. ``method`` is what else sets the intermediate and target stages apart from plain ones, in words. ``policy``,
-``budget`` and ``seed`` are those of the intermediate stages, empty without any: no choice that they stand for reaches
-such a cell. ``target`` and ``target_seed`` are those of the scored
-task's own trainings, ``>`` between them, where the chain ends with them. ``recipe`` is a digest of how the
+the one at k = 0. ``k`` is the number of different intermediate tasks that are not masked language modelling, and
+``distinct_k`` that of their data sets: tasks that share training rows are one (`tasks.num_distinct`). ``tasks`` are
+those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``mlm`` the others that they were mixed
+with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its own. ``method`` is
+what else sets the intermediate and target stages apart from plain ones, in words, and what they are a control for.
+``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without any. ``target`` and
+``target_seed`` are those of the scored task's own trainings, ``>`` between them. ``recipe`` is a digest of how the
 intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
 chain stayed at the majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the
 measurement, ``train_numeric_path`` that of the chain. ``language`` is that of the queries where one measurement asks
@@ -143,6 +144,8 @@ def chain(plan: Document, declaration: Document) -> Chain:
         elif "translated" in train:
             made = [plan["stages"][one["stage"]]["declaration"] for one in train["translated"]]
             train = {**train, "translated": made}
+        if control := plan["stages"][model["stage"]].get("control"):
+            train = {**train, "control": control}
         trains.insert(0, (model["stage"], train))
         model = train["start"]
     return Chain(model, tuple(trains))
@@ -314,14 +317,12 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
     """Split a chain into what it starts from, its intermediate stages and, with a scored task, its own trainings."""
     ids = [steps.encoder_id, *(id for id, _ in steps.trains)]
     trains = [declaration for _, declaration in steps.trains]
-    begin = 0
-    while begin < len(trains) and all(map(_is_mlm, trains[begin]["mixture"]["tasks"])):
-        begin += 1
+    begin = num_before(trains)
     after = Chain(steps.encoder, steps.trains[begin:]).after_merge
     own = _num_targets(task, [train["mixture"]["tasks"] for train in after]) if task else 0
     stages, targets = trains[begin : len(trains) - own], trains[len(trains) - own :]
     mixtures = [train["mixture"]["tasks"] for train in stages]
-    names = [[name for name in mixture if not _is_mlm(name)] for mixture in mixtures]
+    names = [[name for name in mixture if not is_mlm(name)] for mixture in mixtures]
     how = [_how(train) for train in trains[begin:]]
     how[: len(stages)] = _once(how[: len(stages)])
     return {
@@ -331,8 +332,9 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
             for train in trains[:begin]
         ),
         "k": len({name for stage in names for name in stage}),
+        "distinct_k": num_distinct({name for stage in names for name in stage}),
         "tasks": ">".join("+".join(stage) for stage in names if stage),
-        "mlm": "+".join(sorted({name for mixture in mixtures for name in mixture if _is_mlm(name)})),
+        "mlm": "+".join(sorted({name for mixture in mixtures for name in mixture if is_mlm(name)})),
         "method": method(stages, targets),
         "policy": " > ".join(_once(list(map(_policy, stages))))
         + f"{TOGETHER}one stage after another" * (len(stages) > 1),
@@ -369,7 +371,7 @@ def _budgets(stages: Sequence[Document]) -> str:
         return " > ".join(map(_budget, stages))
     budgets = [train["budget"] for train in stages]
     units = {budget["unit"] for budget in budgets}
-    if len(units) == 1 and "epochs" not in units:
+    if len(units) == 1 and units <= {"examples", "steps"}:
         return _budget({"budget": {"amount": sum(b["amount"] for b in budgets), "unit": units.pop()}})
     return " > ".join(_once(list(map(_budget, stages))))
 
@@ -410,11 +412,6 @@ def _also(train: Document) -> str:
     )
     how = "also" if train.get("keep_source", True) else "instead"
     return f", {how} in {' '.join(sorted(codes))} by {' '.join(sorted(by))}"
-
-
-@functools.cache
-def _is_mlm(task: str) -> bool:
-    return find(task).kind.name == "mlm"
 
 
 def _num_targets(task: str, mixtures: Sequence[Sequence[str]]) -> int:

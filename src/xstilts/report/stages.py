@@ -158,7 +158,15 @@ def _sort(plan: Document, entry: Entry, is_target: bool) -> tuple[Any, ...]:
         return ("target", *declared["mixture"]["tasks"], about["recipe"])
     if about["base"] == entry.id:
         return ("text", *steps.trains[-1][1]["mixture"]["tasks"], about["start"])
-    return ("intermediate", about["k"], about["mlm"], about["policy"], about["budget"], about["recipe"])
+    return (
+        "intermediate",
+        about["k"],
+        about["mlm"],
+        about["policy"],
+        about["budget"],
+        about["recipe"],
+        about["method"],
+    )
 
 
 def _about(key: tuple[Any, ...], found: Sequence[Entry]) -> tuple[str, list[str]]:
@@ -181,8 +189,8 @@ def _about(key: tuple[Any, ...], found: Sequence[Entry]) -> tuple[str, list[str]
     names = "+".join(declared["mixture"]["tasks"]) if declared["kind"] == "train" else "merged"
     if role != "intermediate":
         return f"{role} {names}", facts
-    k, mlm, policy, budget, _ = rest
-    how = f"{budget}, {policy}" + (f", with {mlm}" if mlm else "")
+    k, mlm, policy, budget, _, method = rest
+    how = ", ".join(filter(None, (budget, policy, f"with {mlm}" if mlm else "", method)))
     return f"k = {k}" + (f": {names}" if len(found) == 1 else ""), [how, *facts]
 
 

@@ -96,6 +96,7 @@ class Run:
     target: str
     target_seed: int | None
     collapsed: bool
+    distinct_k: int | None = None
 
     @property
     def name(self) -> str:
@@ -324,7 +325,7 @@ def is_miniature(task: str) -> bool:
 class Series:
     """Runs that differ in tasks and seed alone, so that a mean over them means something.
 
-    The base runs belong to every series of a section.
+    The base runs belong to every series of a section, but for that of a control without tasks, which is no k = 0.
     """
 
     runs: tuple[Run, ...]
@@ -349,7 +350,7 @@ class Series:
 
     def planned(self, section: Section, k: int) -> int:
         """How many of its runs the plan asks for at ``k``."""
-        if not k:
+        if not k and self.runs[0] in section.bases:
             return section.num_planned_bases
         policies = {self.policy, *([self.policy.partition(TOGETHER)[0]] if k == 1 else [])}
         return sum(section.planned.get((k, one, self.budget, self.recipe, self.mlm), 0) for one in policies)
@@ -379,7 +380,7 @@ def series(section: Section) -> list[Series]:
     for plain, runs_of_one in first.items():
         if runs_of_one == groups.get(plain):
             del groups[plain]
-    return [Series((*bases, *runs), *key) for key, runs in groups.items()]
+    return [Series((*(bases if runs[-1].k else ()), *runs), *key) for key, runs in groups.items()]
 
 
 def values_at(

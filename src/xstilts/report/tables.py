@@ -93,20 +93,29 @@ def by_part(section: Section, series: Series, view: View) -> Table | None:
 def by_run(section: Section, series: Series, view: View) -> Table:
     """One line a run: its average at 25, 50 and 75 % of the depth, the last layer and the view's layer.
 
-    The last columns are the difference to k = 0 at the view's layer and, where a run has every language of a
-    profile of which the study's runs have but a part, the profile's own average.
+    Where tasks share training rows, *distinct k* counts their data sets. The last columns are the difference to k = 0
+    at the view's layer and, where a run has every language of a profile of which the study's runs have but a part, the
+    profile's own average.
     """
     layers: list[int | None] = [view.layer]
     if view.layer is not None:
         layers = [n for n in selected_layers(section.num_layers, view.layer) if n in {view.layer, *section.layers}]
-    header = ["tasks", "k", "seed", *(_layer_name(section, view, layer) for layer in layers), "Δ to k = 0"]
+    overlap = any(run.distinct_k not in (None, run.k) for run in series.runs)
+    header = [
+        "tasks",
+        "k",
+        *(["distinct k"] if overlap else []),
+        "seed",
+        *(_layer_name(section, view, layer) for layer in layers),
+        "Δ to k = 0",
+    ]
     whole = view.official != view.languages and any(
         section.mean(run, view.where, view.official) is not None for run in series.runs
     )
     header += [f"all {len(view.official)} languages"] if whole else []
     lines = []
     for run in series.runs:
-        line: list[Cell] = [run.name, str(run.k), seeds(run)]
+        line: list[Cell] = [run.name, str(run.k), *([str(run.distinct_k)] if overlap else []), seeds(run)]
         line += [_number(section, section.mean(run, view.at(layer), view.languages)) for layer in layers]
         line += [_change(section, change(section, [run], view.where, view.languages))]
         line += [_number(section, section.mean(run, view.where, view.official))] if whole else []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from xstilts.stage import Stage
 
 from .alternatives import alternatives
+from .designs import smaller as smaller
 from .recipes import in_words, pretraining_in_words
 from .scaling import demo, scaling
 from .xstilts2020 import xstilts2020

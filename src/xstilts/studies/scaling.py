@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xstilts.mixture import Budget, Mixture
+from xstilts.mixture import PER_TASK, Budget, Mixture
 from xstilts.recipe import POOLINGS, STILTS
-from xstilts.spec import one_of, stream_seed
+from xstilts.spec import one_of
 from xstilts.stage import HeldOut, Merge, Stage, Train, Views
 from xstilts.tasks import find
 
+from .controls import check_controls, examples_at, on_text, whole_budget
+from .designs import drawn_order, sizes_of, subsets
 from .parts import (
     TINY_LEARNING_RATE,
     Model,
@@ -28,8 +28,7 @@ from .parts import (
     translator_of,
 )
 
-DESIGNS = ("all", "nested", "random", "merged")
-BUDGETS = ("fixed", "proportional")
+BUDGETS = ("fixed", "proportional", "per-task")
 TRAININGS = ("joint", "sequential")
 MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
 MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
@@ -60,6 +59,8 @@ def scaling(
     examples: int = 2000,
     target_examples: int = 2000,
     seeds: tuple[int, ...] = (0,),
+    controls: tuple[str, ...] = (),
+    control_task: str = "",
     stand_ins: tuple[str, ...] = (),
     train_retrieval: bool = False,
     mlm_examples: int | None = None,
@@ -89,9 +90,10 @@ def scaling(
             stands, any other after training on the English tasks that it names; tatoeba when empty, or mini-bitext
             and mini-xnli when the tasks are the miniature's.
         languages: languages of the targets; all of them when empty.
-        k: subset sizes; 0 up to the number of tasks when empty.
+        k: subset sizes; all that the design has when empty.
         design: ``all`` subsets; ``nested`` chains along random orders; ``random`` subsets, every task equally
-            often; ``merged``: all subsets, by merging the trainings on single tasks instead of training on several.
+            often; ``leave-one-out``: none, all tasks but each one, and all; ``single``: none, each task, and all;
+            ``merged``: all subsets, by merging the trainings on single tasks instead of training on several.
         num_subsets: orders of ``nested``, or subsets per k of ``random``.
         merge: how ``merged`` merges: uniform, arithmetic, ties, dare or greedy; see docs/methods.md.
         merge_scale: factor of the task vectors; 0.4, or 1 for ties, when it is not given.
@@ -100,7 +102,8 @@ def scaling(
             tasks are the miniature's, if it is empty.
         held_out_layer: the hidden state that it chooses by, below 0 from the last one back, under the first pooling.
         budget: ``fixed``: ``examples`` in all, shared equally, whatever k is; ``proportional``: one pass over
-            at most ``examples`` rows of every task, so that training grows with k.
+            at most ``examples`` rows of every task, so that training grows with k; ``per-task``: ``examples`` of every
+            task, whatever its size, so that training is in proportion to k.
         training: ``joint``: one training on all tasks of a subset; ``sequential``: one after another, each with its
             share of the budget.
         order: all of ``tasks`` in the order of ``sequential``; when empty, one drawn for each seed, the same for all
@@ -114,6 +117,9 @@ def scaling(
         target_examples: examples of every training of a target before it is measured.
         seeds: seeds of the intermediate and of the target training; they vary heads, data order, dropout and
             the mixture's order.
+        controls: beside the largest k, with as much training: ``shuffled``: the same rows with their labels shuffled;
+            ``single``: one task for the whole budget; ``text``: masked language modelling for as many steps.
+        control_task: the task of ``single``; each one in turn when empty.
         stand_ins: slices such as mnli@sample, used wherever the whole task is asked for: one with training rows is
             trained on, one without (paws-x@dev-half) is measured.
         train_retrieval: measure retrieval tasks also after the training that they name, as dual encoders.
@@ -141,9 +147,8 @@ def scaling(
 
     Raises:
         ValueError: for an unknown design, budget or target, a target that cannot be trained, a subset size, an order
-            of other tasks, or nothing in the place of English.
+            of other tasks, an unknown control, or nothing in the place of English.
     """
-    one_of("design", design, DESIGNS)
     one_of("budget", budget, BUDGETS)
     one_of("training", training, TRAININGS)
     if training == "sequential" and tasks_per_step != "1":
@@ -155,10 +160,8 @@ def scaling(
         raise ValueError("translate: expected training=joint, whose tasks' rows are translated")
     if not keep_english and not (translate or translate_targets):
         raise ValueError("keep_english=false: expected languages in translate or translate_targets")
-    sizes = k or tuple(range(len(tasks) + 1))
-    for size in sizes:
-        if not 0 <= size <= len(tasks):
-            raise ValueError(f"k = {size}: expected 0 to {len(tasks)}, the number of tasks")
+    sizes = sizes_of(design, len(tasks), k)
+    check_controls(controls, control_task, tasks, sizes[-1], translate)
     instead = StandIns(stand_ins)
     used = {name: instead.trained(name) for name in tasks}
     miniature = all(name.startswith("mini-") for name in tasks)
@@ -198,38 +201,55 @@ def scaling(
     own = replace(recipe, loss_balance=loss_balance, dual_pooling=dual_pooling, dual_scale=dual_scale)
     per_step = int(tasks_per_step) if tasks_per_step.isdecimal() else tasks_per_step
 
+    share: dict[str, Any] = {"policy": "uniform"}
+    if budget == "proportional":
+        share = {"policy": "capped", "cap": examples, "sizes": "present"}
+    one_pass = {"proportional": Budget(1, "epochs"), "per-task": Budget(examples, PER_TASK)}.get(budget)
+
     @functools.cache
-    def intermediate(subset: tuple[str, ...], seed: int) -> Train:
-        share: dict[str, Any] = {"policy": "uniform"}
-        if budget == "proportional":
-            share = {"policy": "capped", "cap": examples, "sizes": "present"}
-        one_pass = Budget(1, "epochs") if budget == "proportional" else None
+    def intermediate(subset: tuple[str, ...], seed: int, shuffled: bool = False) -> Train:
         if training == "joint":
-            mixture = Mixture(tuple(used[name] for name in subset), tasks_per_step=per_step, **share)
+            named = tuple(used[name] for name in subset)
+            mixture = Mixture(named, tasks_per_step=per_step, shuffled_labels=shuffled, **share)
             plain = Train(start, mixture, one_pass or Budget(examples), own, seed)
             return in_languages(plain, translate, by, keep_english=keep_english)
         turns = [used[name] for name in order or drawn_order(tasks, seed) if name in subset]
         whole, more = divmod(examples, len(turns))
         amounts = [one_pass or Budget(whole + (turn < more)) for turn in range(len(turns))]
-        model = sequence(start, turns, amounts, own, seed, **share)
+        model = sequence(start, turns, amounts, own, seed, shuffled_labels=shuffled, **share)
         assert isinstance(model, Train)
         return model
 
-    def models(subset: tuple[str, ...]) -> Iterator[tuple[Model, Sequence[int]]]:
+    def models(subset: tuple[str, ...], shuffled: bool = False) -> Iterator[tuple[Model, Sequence[int]]]:
         if not subset:  # no random choice reaches it: one stage for all seeds
             yield start, seeds
         for seed in seeds if subset else ():
             if design == "merged":
-                singles = tuple(intermediate((name,), seed) for name in subset)
+                singles = tuple(intermediate((name,), seed, shuffled) for name in subset)
                 yield Merge(singles, merge, seed=seed if merge == "dare" else 0, **how), (seed,)
             else:
-                yield intermediate(subset, seed), (seed,)
+                yield intermediate(subset, seed, shuffled), (seed,)
 
-    for subset in subsets(tasks, sizes, design, num_subsets):
-        for model, own_seeds in models(subset):
-            for target in measured:
-                tuned = target.models(model, own_seeds, train)
-                yield from target.leaves(tuned, views, precision=precision, num_threads=num_threads)
+    def beside() -> Iterator[tuple[Model, Sequence[int]]]:
+        largest = subsets(tasks, sizes[-1:], design, num_subsets)
+        for subset in largest if "shuffled" in controls else ():
+            yield from models(subset, shuffled=True)
+        each = examples_at(budget, tuple(used.values()), sizes[-1], examples) if controls else []
+        for seed in seeds:
+            for name in ((control_task,) if control_task else tasks) if "single" in controls else ():
+                alone = intermediate((name,), seed)
+                yield alone if budget == "fixed" else whole_budget(alone, sum(each)), (seed,)
+            if "text" in controls:
+                steps_of = [-(-amount // batch_examples) for amount in each]
+                mixed = training == "joint" and per_step != 1  # a step has examples of several tasks
+                num_steps = -(-sum(each) // batch_examples) if mixed else sum(steps_of)
+                yield on_text(intermediate(tasks[:1], seed), text, num_steps), (seed,)
+
+    found = itertools.chain.from_iterable(map(models, subsets(tasks, sizes, design, num_subsets)))
+    for model, own_seeds in itertools.chain(found, beside()):
+        for target in measured:
+            tuned = target.models(model, own_seeds, train)
+            yield from target.leaves(tuned, views, precision=precision, num_threads=num_threads)
 
 
 def demo(*, seeds: tuple[int, ...] = (0, 1), num_subsets: int = 2) -> Iterator[Stage]:
@@ -245,58 +265,3 @@ def demo(*, seeds: tuple[int, ...] = (0, 1), num_subsets: int = 2) -> Iterator[S
     yield from scaling(
         design="random", num_subsets=num_subsets, seeds=seeds, mlm_examples=32_000, target_examples=8_000
     )
-
-
-def drawn_order(tasks: Sequence[str], seed: int) -> list[str]:
-    """The order of tasks that a seed draws; deterministic in their names."""
-    return _shuffled(tasks, random.Random(stream_seed(seed, "sequence", *sorted(tasks))))
-
-
-def subsets(tasks: Sequence[str], sizes: Sequence[int], design: str, num_subsets: int) -> list[tuple[str, ...]]:
-    """The subsets of a design, each once, smallest first.
-
-    Deterministic in the names of the tasks; those of one size do not depend on the other sizes asked for.
-    """
-    rng = random.Random(stream_seed("subsets", design, *sorted(tasks)))
-    orders = [_shuffled(tasks, rng) for _ in range(num_subsets)]
-    found: dict[tuple[str, ...], None] = {}
-    for size in sorted(sizes):
-        if design in ("all", "merged"):
-            chosen = list(itertools.combinations(sorted(tasks), size))
-        elif design == "nested":
-            chosen = [tuple(sorted(order[:size])) for order in orders]
-        else:
-            of_size = random.Random(stream_seed("subsets", design, size, *sorted(tasks)))
-            chosen = _balanced(tasks, size, num_subsets, of_size)
-        found.update(dict.fromkeys(chosen))
-    return list(found)
-
-
-def _shuffled(tasks: Sequence[str], rng: random.Random) -> list[str]:
-    return rng.sample(sorted(tasks), len(tasks))
-
-
-def _balanced(tasks: Sequence[str], size: int, num_subsets: int, rng: random.Random) -> list[tuple[str, ...]]:
-    """Different subsets of one size, as many as there are, in which the tasks' counts differ by at most one."""
-    names = sorted(tasks)
-    counts = dict.fromkeys(names, 0)
-    chosen: dict[tuple[str, ...], None] = {}
-    while len(chosen) < min(num_subsets, math.comb(len(names), size)):
-        order = _shuffled(names, rng)
-        order.sort(key=counts.__getitem__)
-        subset = tuple(sorted(order[:size]))
-        if subset in chosen:  # the balanced choice is taken: any other will do
-            subset = tuple(sorted(rng.sample(names, size)))
-        if subset not in chosen:
-            chosen[subset] = None
-            counts.update((task, counts[task] + 1) for task in subset)
-    while counts and max(counts.values()) - min(counts.values()) > 1:
-        # More subsets hold ``most`` and not ``least`` than the reverse, so that one can swap them and stay different.
-        most, least = max(names, key=counts.__getitem__), min(names, key=counts.__getitem__)
-        for subset in chosen:
-            swapped = tuple(sorted({*subset, least} - {most}))
-            if most in subset and least not in subset and swapped not in chosen:
-                break
-        chosen = {swapped if other == subset else other: None for other in chosen}
-        counts |= {most: counts[most] - 1, least: counts[least] + 1}
-    return list(chosen)

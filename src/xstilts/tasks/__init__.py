@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from xstilts.spec import one_of
 
@@ -14,7 +14,7 @@ from .made import MADE_TASKS
 from .pairs import PAIR_TASKS
 from .qa import QA_TASKS
 from .retrieval import RETRIEVAL_TASKS, XTREME_LANGUAGES, XTREME_R_LANGUAGES
-from .source import available, content, data_files, download, examples, sources_here
+from .source import available, content, data_files, download, examples, some_examples, sources_here
 from .tagging import TAGGING_TASKS, ccg
 from .task import (
     Bitext,
@@ -88,8 +88,10 @@ __all__ = [
     "layer_for",
     "metrics_of",
     "names",
+    "num_distinct",
     "profile",
     "register",
+    "some_examples",
     "sources_here",
     "with_members",
 ]
@@ -129,6 +131,28 @@ def with_members(name: str) -> Iterator[Task]:
     yield task
     for member in (*task.members, *filter(None, (task.crosses,))):
         yield from with_members(member)
+
+
+def num_distinct(tasks: Iterable[str]) -> int:
+    """How many data sets tasks are: those that hold or share training rows are one.
+
+    What is declared decides: a slice counts as its whole, a union (ANLI+) shares rows with its members, and any task
+    with those in its ``overlaps`` as a whole or by their training rows (SQuAD v2 with v1.1). Sharing is passed on: a
+    union makes one of all its members.
+    """
+    groups: list[set[str]] = []
+    for name in tasks:
+        own = _shared(name)
+        groups = [group for group in groups if not group & own] + [own.union(*(g for g in groups if g & own))]
+    return len(groups)
+
+
+def _shared(name: str) -> set[str]:
+    """The names of whole tasks whose training rows a task has some of."""
+    found = {one.slice_of or one.name for one in with_members(name)}
+    wholes = {name for whole in found for name in (whole, *(member.name for member in with_members(whole)))}
+    declared = (overlap.partition("/") for whole in wholes for overlap in find(whole).overlaps)
+    return wholes | {find(task).slice_of or task for task, _, split in declared if split in ("", "train")}
 
 
 def register(*tasks: Task) -> None:

@@ -71,6 +71,7 @@ SQUAD_V2 = _squad(
     rows={"train": _SQUAD_V2_SIZE, "dev": 11_873},
     metric="squad-v2",
     official_size=_SQUAD_V2_SIZE,
+    overlaps=("squad-v1/train",),
     note="holds SQuAD v1.1, training and dev each in its own",
 )
 

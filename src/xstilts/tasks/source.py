@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -129,6 +129,20 @@ def examples(task: Task, split: str, language: str, data_dir: Path | None = None
             f"{task.name}/{split} in {language!r}: expected {expected or 'some'} rows, got {len(read)} from {place}"
         )
     return read
+
+
+def some_examples(task: Task, split: str, language: str, data_dir: Path | None, most: int) -> list[Example]:
+    """The first examples of one split in one language, for an idea of what they are like; of a union each member's.
+
+    Raises:
+        ValueError: as `examples`, but for the number of rows.
+    """
+    if parts := _parts(task, language):
+        return [one for part, code in parts for one in some_examples(part, split, code, data_dir, most)]
+    found = _find(task, split, language, data_dir)
+    rows: Iterable[Row] = _rows(found, split, language, most)
+    rows = found.source.through(rows) if found.source.through else rows
+    return [_example(task, row) for row in islice(rows, most)]
 
 
 def download(task: Task) -> list[Path]:
