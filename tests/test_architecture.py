@@ -48,7 +48,8 @@ ARROWS: dict[str, set[str]] = {
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
     "exchange": {"scoring", "metrics", "tasks", "spec"},
     "submission": {"exchange", "metrics", "tasks", "spec"},
-    "score_command": {"exchange", "submission", "scoring", "store", "ending", "options", "spec"},
+    "export_command": {"engine", "report", "store", "ending", "options", "spec"},
+    "score_command": {"export_command", "exchange", "submission", "scoring", "store", "ending", "options", "spec"},
     "claims_command": {"report", "store", "ending", "options"},
     "manifest": {"spec"},
     "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
@@ -68,7 +69,8 @@ LAZY: dict[str, set[str]] = {
     "run": {"engine", "scoring"},
     "named": {"studies"},
     "options": ARROWS["options"],
-    "score_command": ARROWS["score_command"] - {"ending", "options"},
+    "export_command": ARROWS["export_command"] - {"ending", "options"},
+    "score_command": ARROWS["score_command"] - {"ending", "options", "export_command"},
     "claims_command": {"report", "store"},
     "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
     "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
@@ -81,6 +83,7 @@ LAZY: dict[str, set[str]] = {
 LOADED_AT_ONCE: dict[str, set[str]] = {
     "store": {"filelock"},
     "options": {"typer"},
+    "export_command": {"typer"},
     "score_command": {"typer"},
     "claims_command": {"typer"},
     "tasks_command": {"typer"},
@@ -96,6 +99,7 @@ CODE_FROM_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal
 NETWORK = {"aiohttp", "ftplib", "http", "httpx", "requests", "urllib", "urllib3"}
 READS_HUB = {"from_pretrained", "hf_hub_download", "snapshot_download"}
 DOWNLOADS = {"download", "download_encoder"}
+UPLOADS = {"create_repo", "upload_folder"}
 
 
 class Import(NamedTuple):
@@ -308,9 +312,10 @@ def test_nothing_from_a_file_or_a_hub_is_executed() -> None:
     assert study_files == ["named.py: load_study_file"], "a user's own study file is the one exception"
 
 
-def test_only_fetch_uses_the_network() -> None:
+def test_only_fetch_and_push_use_the_network() -> None:
     wrong: list[str] = []
     downloads: list[str] = []
+    uploads: list[str] = []
     for path in FILES:
         source = path.read_text()
         for found in imports(source, module_of(path)):
@@ -324,5 +329,8 @@ def test_only_fetch_uses_the_network() -> None:
                     wrong.append(f"{name_of(path)}:{call.node.lineno}: {call.name}")
             if last in DOWNLOADS:
                 downloads.append(f"{name_of(path)}: {call.inside}")
+            if last in UPLOADS:
+                uploads.append(f"{name_of(path)}: {call.inside}")
     assert wrong == []
     assert sorted(set(downloads)) == ["fetch_command.py: _fetched", "tasks/source.py: download"]
+    assert set(uploads) == {"export_command.py: _pushed"}

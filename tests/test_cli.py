@@ -163,6 +163,7 @@ def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made:
         "report": ("report", "scaling", *whole),
         "claims": ("claims", "scaling", *whole),
         "rescore": ("rescore", *whole),
+        "export encoder": ("export", "encoder", trains_of(made)[-1], "exported", *whole),
         "store export": ("store", "export", "copy", *whole, "--study", "scaling"),
         "store import": ("store", "import", str(spoilt.store), "--store", "home"),
         "run": ("run", *made.words(), "--profile", "profile"),
@@ -339,6 +340,25 @@ def test_verify_finds_a_flipped_byte_and_names_the_stage(
     (problem,) = (line for line in ended.out.splitlines() if line.startswith(("train-", "evaluate-")))
     assert problem.startswith(f"{id}: {file}: ")
     assert "verified 6 stages: 1 problems" in ended.out
+
+
+def test_dropped_weights_come_back_under_their_id_and_are_exported(made: Project, call: Call, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "store")
+    opened, id = Store.open(project.store), trains_of(project)[-1]
+    before = opened.record(id)
+    opened.drop(id, "to make room")
+    words = ("export", "encoder", id, "exported", "--layer", "1", "--store", str(project.store))
+    refused(call(*words), "were dropped; make them again, under the same id", f"--remake {id}")
+    assert call("run", *project.words(), "--quiet").code == 0
+    assert not opened.usable(id)
+    again = ("run", *project.words(), "--device", "cpu", "--remake")
+    refused(call(*again, "train-0"), "unknown stage of the study 'train-0'")
+    refused(call(*again, id, "--keep", "none"), "the weights would be dropped again")
+    assert call(*again, id).code == 0
+    assert opened.usable(id)
+    assert opened.record(id) == before
+    assert call(*words).code == 0
+    assert "hidden state 1 of 2, after which the encoder ends" in Path("exported/README.md").read_text()
 
 
 # -- report and scores --------------------------------------------------------------------------------------

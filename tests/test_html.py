@@ -218,7 +218,7 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
         folder = tmp_path / seed
         environment = os.environ | {"PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", code, str(store.root), str(folder)], check=True, env=environment)
-        pages.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        pages.append({path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert pages[0] == pages[1]
 
 

@@ -627,6 +627,15 @@ def test_a_wanted_stage_without_weights_is_made_again_only_if_something_reads_it
     assert todo(found, (BASE, MIDDLE), (MIDDLE,)) == {"middle": "remake", "leaf": "run"}
 
 
+def test_weights_that_are_wanted_again_are_made_again_with_what_they_need() -> None:
+    found = replace(plan_of(LEAF, OTHER), remade=(MIDDLE.id,))
+    done = (BASE, MIDDLE, LEAF, OTHER)
+    assert todo(found, done) == {}
+    assert todo(found, done, (MIDDLE,)) == {"middle": "remake"}
+    assert todo(found, done, (BASE,)) == {}
+    assert todo(found, done, (BASE, MIDDLE)) == {"base": "remake", "middle": "remake"}
+
+
 # ------------------------------------------------------------ why
 
 CONTENT = (Data("mini-nli", "train", "en", "aa"), Data("mini-nli", "dev", "en", "bb"))

@@ -181,27 +181,27 @@ def status_command(
 
 @app.command("report")
 def report_command(
-    study: Annotated[
-        str, typer.Argument(help="A study that was run, by its name or its Python file.", autocompletion=plans_like)
+    studies: Annotated[
+        list[str], typer.Argument(help="A study that was run, by name or file; or two.", autocompletion=plans_like)
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("report"),
     store: StoreOption = DEFAULT_STORE,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> Answer:
-    """Write a study's rows, tables and curves.
+    """Write a study's tables and curves, or two side by side.
 
-    Rows are Parquet and CSV, tables Markdown, curves SVG.
+    Rows are Parquet and CSV, tables Markdown and LaTeX, curves SVG.
 
     Example: xstilts report scaling --out report
     """
     from .store import Store
 
     check_folder("--out", out)
-    name = stored_name(study)
-    files = write_report(Store.open(store, create=False), name, out)
+    name, *others = map(stored_name, studies)
+    files = write_report(Store.open(store, create=False), name, out, *others)
     if as_json:
-        return ending.document({"study": name, "files": files})
+        return ending.document({"study": name, "beside": others, "files": files})
     return ending.text([] if quiet else said_of(files))
 
 

@@ -34,7 +34,7 @@ def fetch_command(
 ) -> Answer:
     """Download data sets and encoders from the hub.
 
-    It is the only command that uses the network. Every file is entered into a manifest with its commit and SHA-256.
+    It is the only command that downloads. Every file is entered into a manifest with its commit and SHA-256.
 
     Example: xstilts fetch xnli FacebookAI/xlm-roberta-base
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,9 @@ def run_command(
         str, typer.Option(help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...")
     ] = "auto",
     keep: Annotated[str, typer.Option(help="Weights to keep: all, or none once nothing reads them.")] = "all",
+    remake: Annotated[
+        list[str] | None, typer.Option(help="Id of a stage of the study whose dropped weights are wanted again.")
+    ] = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Least time between two checkpoints of a training; 0 is every step.")
     ] = 120.0,
@@ -79,7 +83,11 @@ def run_command(
     check_folder("--report", report)
     check_folder("--profile", profile)
     view = Timed(view_for(sys.stderr, quiet=quiet))
-    found = plan_of(study, parameters, data, cache)
+    found = replace(plan_of(study, parameters, data, cache), remade=tuple(remake or ()))
+    for id in found.remade:
+        one_of("stage of the study", id, found.stages)
+    if found.remade and keep == "none":
+        raise ValueError("--remake with --keep none: the weights would be dropped again; expected --keep all")
     settings = Settings(
         data_dir=data,
         cache_dir=cache_folder(cache),
@@ -115,12 +123,30 @@ def run_command(
     return ending.text([] if quiet else shown, facts["exit_code"])
 
 
-def write_report(store: Store, study: str, folder: Path) -> list[str]:
-    """Write the report of a stored study; the files, by their paths."""
+def write_report(store: Store, study: str, folder: Path, *others: str) -> list[str]:
+    """Write the report of a stored study, or two studies side by side; the files, by their paths.
+
+    One of two may be in another store, as ``STORE:STUDY``.
+    """
     from . import report
 
-    check_tasks(store, study)
-    return list(map(str, report.write(store, study, folder)))
+    if not others:
+        check_tasks(store, study)
+        return list(map(str, report.write(store, study, folder)))
+    if len(others) > 1:
+        raise ValueError(f"report {study} {' '.join(others)}: expected one study, or two to stand side by side")
+    first, second = (_located(store, word) for word in (study, *others))
+    return list(map(str, report.write_beside(first, second, folder)))
+
+
+def _located(store: Store, word: str) -> tuple[Store, str]:
+    """The store and the study of ``STUDY``, or of ``STORE:STUDY``."""
+    from .store import Store
+
+    root, _, name = word.rpartition(":")
+    found = Store.open(Path(root), create=False) if root else store
+    check_tasks(found, name)
+    return found, name
 
 
 def said_of(files: list[str]) -> list[str]:

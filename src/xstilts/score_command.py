@@ -9,6 +9,7 @@ import typer
 
 from . import ending
 from .ending import Answer
+from .export_command import export_encoder_command
 from .options import DEFAULT_STORE, DataOption, JsonOption, QuietOption, StoreOption, check_data, check_folder
 
 export_app = typer.Typer(
@@ -16,6 +17,7 @@ export_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+export_app.command("encoder")(export_encoder_command)
 
 
 def score_command(

@@ -42,12 +42,16 @@ Todo = Literal["run", "remake"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A study as stages, inputs first, each id once; equal values are one stage, so shared prefixes run once."""
+    """A study as stages, inputs first, each id once; equal values are one stage, so shared prefixes run once.
+
+    ``remade`` are stages whose weights are wanted, though no leaf reads them any more.
+    """
 
     study: str
     parameters: Mapping[str, str]
     stages: Mapping[str, Stage]
     leaves: tuple[str, ...]
+    remade: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
@@ -89,7 +93,7 @@ class Plan:
         A stage that exists needs nothing, not even its inputs; an input that exists but whose weights were
         dropped is made again under its id.
         """
-        leaves, read = set(self.leaves), set[str]()
+        leaves, read = set(self.leaves), set(self.remade)
         work: dict[str, Todo] = {}
         for id in reversed(list(self.stages)):
             if id not in leaves and id not in read:

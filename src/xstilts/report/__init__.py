@@ -10,8 +10,9 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
-from . import attribution, claims, rows, stages, verdicts, views
+from . import attribution, claims, latex, rows, stages, verdicts, views
 from .alternatives import by_method, overview
+from .beside import write as write_beside
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
 from .geometry import by_geometry
 from .html import page
@@ -36,7 +37,7 @@ from .views import View, reading
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["claims_document", "claims_text", "write"]
+__all__ = ["claims_document", "claims_text", "write", "write_beside"]
 
 PLOT = "-by-k"
 METHODS = "methods.md"
@@ -47,9 +48,9 @@ MAX_OPEN = 5
 def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``.
 
-    `METHODS` too, where methods stand beside the plain training. Reads the plan and the records only, so the same
-    store gives the same bytes. A second group of numbers of a task that cannot share an axis with the first gets a
-    figure ``<task>-by-k-2.svg``.
+    ``tables``, a folder of all tables as LaTeX, and, where methods stand beside the plain training, `METHODS`. Reads
+    the plan and the records only, so the same store gives the same bytes. A second group of numbers of a task that
+    cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
 
     Returns:
         The paths written; a task without averages has no figure.
@@ -72,7 +73,7 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     for name, text in texts.items():
         write_atomically(folder / name, text)
         paths.append(folder / name)
-    return paths
+    return [*paths, latex.write(blocks, folder)]
 
 
 def claims_document(store: Store, plan_name: str, profile: str = "") -> list[dict[str, Any]]:

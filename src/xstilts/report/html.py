@@ -25,7 +25,7 @@ from .blocks import (
 )
 from .plots import spark, style
 
-_INLINE = re.compile(r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)(?!`)|\*\*(?P<strong>.+?)\*\*|\*(?P<em>[^*]+?)\*")
+INLINE = re.compile(r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)(?!`)|\*\*(?P<strong>.+?)\*\*|\*(?P<em>[^*]+?)\*")
 _NOTICE = ' class="notice"'
 _UNSEEN = ' class="unseen"'
 _SHADES = 8
@@ -55,7 +55,7 @@ def page(blocks: Sequence[Block]) -> str:
 
 def inline(text: str) -> str:
     """Text with code, bold and italic marks as HTML; everything else in it is text."""
-    return _INLINE.sub(_marked, escape(text))
+    return INLINE.sub(_marked, escape(text))
 
 
 def _marked(match: re.Match[str]) -> str:
