@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts import mixture, recipe, spec, stage, translators
+from xstilts import mixture, probes, recipe, spec, stage, translators
 from xstilts.mixture import Budget, Mixture
+from xstilts.probes import Probe
 from xstilts.recipe import Lora, Override, Recipe, Robust
 from xstilts.spec import (
     Node,
@@ -294,6 +295,7 @@ _APERTIUM = Apertium("eng-spa", "Apertium 3.8.3 eng-spa 00ff")
 _TRANSLATE = Translate("mnli", "de", _SEQ2SEQ, "dev", "es", (_DATA,))
 _TRAIN_ON_TRANSLATIONS = dataclasses.replace(_TRAIN, translated=(_TRANSLATE,), keep_source=False)
 _EVALUATE_IN_TRANSLATION = dataclasses.replace(_EVALUATE, translated=_TRANSLATE)
+_PROBE = Probe(_TRAIN, "mnli", "dev", "de", 50, 3, "cls", True, 128, "bfloat16", 2, (_DATA,))
 _MIXTURE_IN_PARTS = dataclasses.replace(_MIXTURE, tasks_per_step="all")
 _MIXTURE_IN_TWO_PARTS = dataclasses.replace(_MIXTURE, tasks_per_step=2)
 _RECIPE_BALANCED = dataclasses.replace(_RECIPE, loss_balance="uncertainty", variance_rate=10)
@@ -339,6 +341,7 @@ GOLDEN: dict[Value, str] = {
     _RECIPE_OF_TEXT: "recipe-8957f2e980ce8f48f513",
     _MIXTURE_SHUFFLED: "mixture-68eb756bf3dd8ed2d8cd",
     _BUDGET_PER_TASK: "budget-ae5e926132a286cc1305",
+    _PROBE: "probe-224bf05dd4a9f1346135",
 }
 
 
@@ -356,7 +359,7 @@ def test_golden_ids_cover_every_declared_class() -> None:
     declared_here = {
         cls
         for cls in subclasses(Value)
-        if cls.__module__ in [module.__name__ for module in (stage, mixture, recipe, translators)]
+        if cls.__module__ in [module.__name__ for module in (stage, mixture, recipe, translators, probes)]
     } - {stage.Stage}
     assert {type(value) for value in GOLDEN} == declared_here
 

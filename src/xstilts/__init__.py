@@ -1,6 +1,7 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
 from .mixture import Budget, Mixture
+from .probes import Probe
 from .recipe import STILTS, Lora, Override, Recipe, Robust
 from .stage import Encoder, Evaluate, HeldOut, Merge, Tiny, Train, Translate, Views
 from .translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
@@ -19,6 +20,7 @@ __all__ = [
     "MiniatureOracle",
     "Mixture",
     "Override",
+    "Probe",
     "Recipe",
     "Robust",
     "Seq2Seq",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 
+from .probes import Probe, probe_problems
 from .spec import near
 from .stage import SEARCH_NEIGHBOURS, Data, Evaluate, Merge, Stage, Train, Translate, chain, has_pooler, label, root
 from .tasks import Task, find, with_members
@@ -42,6 +43,8 @@ def problems(stage: Stage, data: Reader) -> Iterator[str]:
         yield from _training_translations(stage)
     if isinstance(stage, Translate):
         yield from _translation_problems(stage)
+    if isinstance(stage, Probe):
+        yield from probe_problems(stage)
     if isinstance(stage, Evaluate):
         task = find(stage.task)
         if stage.translated:
@@ -94,7 +97,7 @@ def _shuffling_problems(stage: Train) -> Iterator[str]:
 
 
 def selection_problems(stages: Iterable[Stage]) -> Iterator[str]:
-    """Rows by which a greedy merge chooses its models and which the same plan measures."""
+    """Rows by which a greedy merge chooses its models, or probes tasks, and which the same plan measures."""
     stages = list(stages)
     chosen_by = {rows.content for stage in stages if isinstance(stage, Merge) for rows in stage.data}
     for stage in stages:
@@ -102,6 +105,12 @@ def selection_problems(stages: Iterable[Stage]) -> Iterator[str]:
             if rows.content in chosen_by:
                 what = f"{rows.task}/{rows.split} in {rows.language!r}"
                 yield f"leak: a merge chooses its models by {what}, which would be scored: choose by other rows"
+    probed = {rows.content: stage for stage in stages if isinstance(stage, Probe) for rows in stage.data}
+    for stage in stages:
+        for rows in stage.data if isinstance(stage, Evaluate) and stage.split == "test" and probed else ():
+            if by := probed.get(rows.content):
+                what = f"{rows.task}/{rows.split} in {rows.language!r}"
+                yield f"leak: a probe of {by.task}/{by.split} reads the very rows of {what}, which would be scored"
 
 
 def _step_problems(stage: Train) -> Iterator[str]:

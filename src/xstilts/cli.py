@@ -1,4 +1,4 @@
-"""The command line: studies, tasks, fetch, plan, run, status, report, claims, rescore, score, export, store."""
+"""The command line: studies, tasks, fetch, plan, run, status, report, claims, select, rescore, score, export, store."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from .options import (
 from .plan_command import plan_command
 from .run_command import run_command, said_of, write_report
 from .score_command import export_app, score_command
+from .select_command import select_command
 from .tasks_command import tasks_app
 
 if typing.TYPE_CHECKING:
@@ -283,10 +284,8 @@ def import_command(
     other = Store.open(source, create=False)
     opened = Store.open(store)
     taken = opened.import_from(source)
-    known = set(opened.plans())
-    for name in other.plans():
-        if name not in known:
-            opened.write_plan(name, other.plan(name))
+    for name in [name for name in other.plans() if name not in opened.plans()]:
+        opened.write_plan(name, other.plan(name))
     for problem in taken.refused:
         ending.complain(f"refused {problem}")
     code = ending.FAILED if taken.refused else 0
@@ -297,9 +296,8 @@ def import_command(
     return ending.text([] if quiet else [line], code)
 
 
-app.command("claims")(claims_command)
-app.command("fetch")(fetch_command)
-app.command("score")(score_command)
+for _command in (claims_command, fetch_command, score_command, select_command):
+    app.command(_command.__name__.removesuffix("_command"))(_command)
 for _name, _group in {"tasks": tasks_app, "export": export_app, "store": store_app}.items():
     app.add_typer(_group, name=_name)
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from . import __version__
 from .ending import said
 from .named import load_study_file
+from .probes import Probe
 from .spec import digest
 from .stage import Evaluate, Merge, Stage, Train, label, root
 from .store import Store
@@ -330,7 +331,7 @@ def _finish(stage: Stage, store: Store) -> None:
 
 
 def _model_id(stage: Stage) -> str:
-    return stage.model.id if isinstance(stage, Evaluate) else stage.id
+    return stage.model.id if isinstance(stage, (Evaluate, Probe)) else stage.id
 
 
 def code_state() -> dict[str, str]:
@@ -480,7 +481,7 @@ def _record(
     stage: Stage, done: dict[str, Any], code: dict[str, str], started: datetime, seconds: float
 ) -> dict[str, Any]:
     names = {"label": label(stage)}
-    if isinstance(stage, (Train, Merge, Evaluate)):
+    if isinstance(stage, (Train, Merge, Evaluate, Probe)):
         names["encoder"] = root(stage).name
     if isinstance(stage, Train):
         names["recipe"] = stage.recipe.name

@@ -131,6 +131,11 @@ class Stage(Node):
         found = {id(link): link for value in models_of(self) for link in chain(value)}
         return tuple(found.values())
 
+    @property
+    def words(self) -> str:
+        """What `label` says of a stage that it knows nothing of."""
+        return self.id
+
 
 @dataclass(frozen=True)
 class Translate(Stage):
@@ -372,7 +377,7 @@ def chain(value: Encoder | Stage) -> Iterator[Encoder | Stage]:
 def root(model: Encoder | Stage) -> Encoder:
     """The pretrained encoder that a chain of stages starts from."""
     while isinstance(model, Stage):
-        model = model.model if isinstance(model, Evaluate) else model.start  # type: ignore[attr-defined]
+        model = model.model if hasattr(model, "model") else model.start  # type: ignore[attr-defined]
     return model
 
 
@@ -428,7 +433,7 @@ def label(value: Encoder | Stage) -> str:
     if isinstance(value, Translate):
         where = f"{value.task}/{value.split} {value.source} -> {value.target}"
         return f"{where}: translated by {name_of(value.translator)}"
-    return value.id
+    return value.words
 
 
 def merged_by(declaration: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from . import apertium
 from .checks import problems, selection_problems
 from .hub import check_encoder, check_translator, encoder_files, find_encoder, translator_files
+from .probes import Probe
 from .recipe import Recipe
 from .spec import cached_sha256, canonical_json, digest, near
 from .stage import (
@@ -229,7 +230,7 @@ def make_plan(
             found: Any = dataclasses.replace(value, content=value.content or sources.encoder(value))
         else:
             changes = {f.name: resolve_field(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            if isinstance(value, (Train, Merge, Evaluate, Translate)):
+            if isinstance(value, (Train, Merge, Evaluate, Translate, Probe)):
                 changes["data"] = value.data or tuple(_data(value, sources))
             if isinstance(value, Train):
                 changes["recipe"] = sources.recipe(value.recipe)
@@ -276,9 +277,12 @@ def make_plan(
     return Plan(study, dict(parameters or {}), stages, tuple(wanted))
 
 
-def _data(stage: Train | Merge | Evaluate | Translate, sources: Sources) -> Iterator[Data]:
+def _data(stage: Train | Merge | Evaluate | Translate | Probe, sources: Sources) -> Iterator[Data]:
     if isinstance(stage, Translate):
         yield sources.data(find(stage.task), stage.split, stage.source)
+        return
+    if isinstance(stage, Probe):
+        yield sources.data(find(stage.task), stage.split, stage.language)
         return
     if isinstance(stage, Evaluate):
         task = find(stage.task)
@@ -324,7 +328,7 @@ def _missing(value: Any, sources: Sources) -> Iterator[str]:
     looks: list[Callable[[], object]] = []
     if isinstance(value, Encoder) and not value.content:
         looks = [lambda: sources.encoder(value)]
-    elif isinstance(value, (Merge, Evaluate)):
+    elif isinstance(value, (Merge, Evaluate, Probe)):
         looks = [lambda: list(_data(value, sources))]
     elif isinstance(value, Translate):
         looks = [lambda: list(_data(value, sources)), lambda: sources.translator(value)]

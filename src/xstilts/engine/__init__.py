@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.hub import find_encoder
+from xstilts.probes import Probe
 from xstilts.stage import Encoder, Evaluate, Merge, Stage, Train, Translate
 
 from .phases import Phases, forget_peak_rss, peak_rss_bytes
@@ -58,7 +59,7 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
     context.phases("imports")
     import torch
 
-    assert isinstance(stage, (Train, Merge, Evaluate, Translate))
+    assert isinstance(stage, (Train, Merge, Evaluate, Translate, Probe))
     forget_peak_rss()
     num_threads = torch.get_num_threads()
     torch.set_num_threads(stage.num_threads)
@@ -76,6 +77,10 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
             from .translate import translate
 
             result = translate(stage, out, context)
+        elif isinstance(stage, Probe):
+            from .probe import probe
+
+            result = probe(stage, out, context)
         else:
             from .evaluate import evaluate
 
@@ -153,7 +158,7 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
     return context.inputs[model.id] / "encoder"
 
 
-def numeric_path(stage: Train | Merge | Evaluate | Translate, device: str) -> str:
+def numeric_path(stage: Train | Merge | Evaluate | Translate | Probe, device: str) -> str:
     """What float results depend on beside the declaration.
 
     Device type, precision, attention kernel, threads on a CPU, and whether a training has the embedding rows in use
@@ -175,7 +180,7 @@ def numeric_path(stage: Train | Merge | Evaluate | Translate, device: str) -> st
     return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
 
 
-def environment(stage: Train | Merge | Evaluate | Translate, device: str) -> dict[str, Any]:
+def environment(stage: Train | Merge | Evaluate | Translate | Probe, device: str) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 

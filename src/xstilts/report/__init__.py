@@ -115,9 +115,10 @@ def _head(
     store: Store, plan: Mapping[str, Any], table: pa.Table, entries: Mapping[str, stages.Entry]
 ) -> Iterator[Block]:
     yield Heading(1, f"Study {code(plan['study'])}")
-    done = sum(entries[id].state == "done" for id in plan["leaves"])
+    wanted = [id for id, _ in rows.leaves(plan)]
+    done = sum(entries[id].state == "done" for id in wanted)
     took = f" The stages took {stages.duration(seconds)}." if (seconds := stages.total_seconds(entries)) else ""
-    yield Text(f"{done} of {len(plan['leaves'])} measurements are done.{took}")
+    yield Text(f"{done} of {len(wanted)} measurements are done.{took}")
     if names := sorted(name for name in _tasks(plan) if is_miniature(name)):
         yield Text(
             f"**Miniature.** Numbers here rest on embedded data made for trying things out ({', '.join(names)}): "

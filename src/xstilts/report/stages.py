@@ -112,7 +112,7 @@ def graph(plan: Document, stages: Mapping[str, Entry]) -> list[Node]:
             below[above][key] = None
             groups.setdefault(key, []).append(entry)
             continue
-        model = entry.declaration["model" if entry.declaration["kind"] == "evaluate" else "start"]
+        model = entry.declaration["model" if "model" in entry.declaration else "start"]
         if "stage" in model:
             parent = place[model["stage"]]
         else:
@@ -152,6 +152,8 @@ def _sort(plan: Document, entry: Entry, is_target: bool) -> tuple[Any, ...]:
     declared = entry.declaration
     if declared["kind"] == "evaluate":
         return ("measured", declared["task"], declared["split"])
+    if declared["kind"] == "probe":
+        return ("probed", declared["task"], declared["split"])
     steps = chain(plan, {"model": {"stage": entry.id}})
     about = training(steps)
     if is_target:
@@ -177,6 +179,8 @@ def _about(key: tuple[Any, ...], found: Sequence[Entry]) -> tuple[str, list[str]
         task, split, source = rest
         codes = " ".join(dict.fromkeys(entry.declaration["target"] for entry in found))
         return f"{task}/{split}", [f"from {source} to {codes}", *facts]
+    if role == "probed":
+        return f"vectors of {rest[0]}/{rest[1]}", facts
     if role == "measured":
         task, split = rest
         models = len({json.dumps(entry.declaration["model"]) for entry in found})

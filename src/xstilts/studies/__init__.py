@@ -10,6 +10,7 @@ from .alternatives import alternatives
 from .designs import smaller as smaller
 from .recipes import in_words, pretraining_in_words
 from .scaling import demo, scaling
+from .selection import selection
 from .xstilts2020 import xstilts2020
 
 STUDIES: dict[str, Callable[..., Iterable[Stage]]] = {
@@ -17,6 +18,7 @@ STUDIES: dict[str, Callable[..., Iterable[Stage]]] = {
     "scaling": scaling,
     "xstilts2020": xstilts2020,
     "alternatives": alternatives,
+    "selection": selection,
 }
 
 NOTES: dict[str, Callable[[int], list[str]]] = {"scaling": pretraining_in_words, "xstilts2020": in_words}
