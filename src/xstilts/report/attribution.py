@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from xstilts.spec import stream_seed
 from xstilts.tasks.languages import language
 
 from .alternatives import tasks_of
 from .blocks import Block, Cell, Fold, Number, Table
-from .stats import Run, Section, Series, Summary, spread, summarise
+from .stats import Run, Section, Series, Summary, summarise
 from .tables import MISSING, points
 from .views import View
 
@@ -23,73 +25,80 @@ ALONE, EXACT, SAMPLED = "alone", "exact", "sampled"
 # -- games ------------------------------------------------------------------------------------------------------------
 
 
-class Orders(NamedTuple):
-    """The orders of tasks whose every prefix is among some subsets, as weights.
+def shapley(tasks: Sequence[str], values: Mapping[Subset, float]) -> dict[str, float]:
+    """Each task's Shapley value in a game with the values of all subsets of ``tasks`` (Shapley 1953).
 
-    Attributes:
-        edges: by task, (subset without it, subset with it, share of all orders that add it there).
-        width: the most subsets of one size; so many orders share no subset in between.
+    The sum over subsets S without the task of |S|! (n - |S| - 1)! / n! times v(S + task) - v(S): its mean marginal
+    contribution over all n! orders.
     """
-
-    edges: Mapping[str, Sequence[tuple[Subset, Subset, float]]]
-    width: int
-
-
-def orders(tasks: Sequence[str], subsets: Collection[Subset]) -> Orders | None:
-    """All orders of ``tasks`` whose every prefix is one of ``subsets``, each with the same weight; ``None`` for none.
-
-    Of all subsets these are all n! orders, and a task's share of them is the weight of its marginal contribution in
-    its Shapley value, |S|! (n - |S| - 1)! / n! (Shapley 1953). Of nested designs they are those that were drawn, and
-    those that their prefixes make up besides: still, by symmetry, a sample in which every order is as likely.
-    """
-    known = {subset for subset in subsets if subset <= set(tasks)}
-    by_size = sorted(known, key=len)
-    before = {subset: int(not subset) for subset in known}
-    for subset in by_size:
-        before[subset] += sum(before.get(subset - {task}, 0) for task in subset)
-    after = {subset: int(len(subset) == len(tasks)) for subset in known}
-    for subset in reversed(by_size):
-        after[subset] += sum(after.get(subset | {task}, 0) for task in tasks if task not in subset)
-    total = after.get(frozenset(), 0)
-    if not total:
-        return None
-    edges = {
-        task: [
-            (subset, subset | {task}, before[subset] * after[subset | {task}] / total)
-            for subset in by_size
-            if task not in subset and subset | {task} in known
-        ]
+    num = len(tasks)
+    shares = [math.factorial(size) * math.factorial(num - size - 1) / math.factorial(num) for size in range(num)]
+    return {
+        task: math.fsum(
+            shares[len(subset)] * (values[subset | {task}] - values[subset]) for subset in values if task not in subset
+        )
         for task in tasks
     }
-    used = {subset for subset in known if before[subset] and after[subset]}
-    sizes = [sum(len(subset) == size for subset in used) for size in range(len(tasks) + 1)]
-    return Orders(edges, max(sizes))
 
 
-def shapley(found: Orders, values: Mapping[Subset, float]) -> dict[str, float]:
-    """Each task's mean marginal contribution over orders: its Shapley value where the orders are all there are.
+def orders(tasks: Sequence[str], subsets: Collection[Subset]) -> list[tuple[Subset, ...]]:
+    """Orders of ``tasks`` as their prefixes, all of them among ``subsets``, which share few of them.
 
-    Args:
-        found: the orders.
-        values: the value of every subset that they are made of.
+    There are as many as subsets of the size that has most; none where no order has all its prefixes. In a nested design
+    these are the orders that were drawn, or as many that are put together from the same prefixes. Which ones is drawn
+    by a stream of the subsets, so that no task comes first by its name: every order is as likely.
     """
-    return {
-        task: math.fsum(share * (values[larger] - values[smaller]) for smaller, larger, share in edges)
-        for task, edges in found.edges.items()
-    }
+    whole = frozenset(tasks)
+    known = sorted({subset for subset in subsets if subset <= whole}, key=lambda subset: (len(subset), sorted(subset)))
+    begun, ending = {frozenset[str]()} & {*known}, {whole} & {*known}
+    for subset in known:
+        begun |= {subset} if any(subset - {task} in begun for task in subset) else set()
+    for subset in reversed(known):
+        ending |= {subset} if any(subset | {task} in ending for task in whole - subset) else set()
+    used = [subset for subset in known if subset in begun and subset in ending]
+    levels = [[subset for subset in used if len(subset) == size] for size in range(len(whole) + 1)]
+    if not all(levels):
+        return []
+    rng = random.Random(stream_seed("orders", *("+".join(sorted(subset)) for subset in used)))
+    found = [[frozenset[str]()] for _ in range(max(map(len, levels)))]
+    for level in levels[1:]:
+        for own, subset in zip(found, _spread([own[-1] for own in found], level, rng), strict=True):
+            own.append(subset)
+    return [tuple(own) for own in found]
 
 
-def sampled(found: Orders, values: Mapping[Subset, float]) -> dict[str, Summary]:
-    """`shapley` of a sample of orders, with the Student-t interval over orders of the marginal contributions.
+def _spread(ends: Sequence[Subset], level: Sequence[Subset], rng: random.Random) -> list[Subset]:
+    """A larger subset of a level for each of the ends, as many different ones as can be (augmenting paths)."""
+    fitting = [[subset for subset in level if end < subset] for end in ends]
+    for some in fitting:
+        rng.shuffle(some)
+    taken: dict[Subset, int] = {}
 
-    Every order has one marginal contribution of a task; orders that share no subset between none and all of the tasks
-    are independent, and ``Orders.width`` of them are. One order has no interval.
-    """
-    summaries = {}
-    for task, mean in shapley(found, values).items():
-        squares = math.fsum(share * (values[b] - values[a]) ** 2 for a, b, share in found.edges[task])
-        summaries[task] = spread(mean, max(0.0, squares - mean**2), found.width)
-    return summaries
+    def place(at: int, seen: set[Subset]) -> bool:
+        for subset in fitting[at]:
+            if subset not in seen:
+                seen.add(subset)
+                if subset not in taken or place(taken[subset], seen):
+                    taken[subset] = at
+                    return True
+        return False
+
+    for at in rng.sample(range(len(ends)), len(ends)):
+        place(at, set())
+    chosen = {at: subset for subset, at in taken.items()}
+    return [chosen[at] if at in chosen else rng.choice(fitting[at]) for at in range(len(ends))]
+
+
+def sampled(
+    tasks: Sequence[str], found: Sequence[Sequence[Subset]], values: Mapping[Subset, float]
+) -> dict[str, Summary]:
+    """The mean marginal contribution of each task over a sample of orders, with its Student-t interval over orders."""
+    added: dict[str, list[float]] = {task: [] for task in tasks}
+    for own in found:
+        for smaller, larger in itertools.pairwise(own):
+            (task,) = larger - smaller
+            added[task].append(values[larger] - values[smaller])
+    return {task: summarise(each) for task, each in added.items()}
 
 
 def interaction(tasks: Sequence[str], values: Mapping[Subset, float], one: str, other: str) -> float:
@@ -122,20 +131,21 @@ class Games(NamedTuple):
     Attributes:
         tasks: all of them.
         runs: by seeds, the run of each subset; the base run is that of none.
-        orders: the orders that the subsets hold; ``None`` for none.
+        orders: a sample of orders as `orders`; none where no order has all its prefixes.
         how: `EXACT` where all subsets are there, `SAMPLED` of some orders, `ALONE` of neither.
     """
 
     tasks: tuple[str, ...]
     runs: Sequence[Mapping[Subset, Run]]
-    orders: Orders | None
+    orders: Sequence[Sequence[Subset]]
     how: str
 
     @property
     def subsets(self) -> list[Subset]:
         """Those that a task's share is made of."""
-        alone = [frozenset(), *(frozenset({task}) for task in self.tasks)]
-        return [subset for subset in self.runs[0] if self.how != ALONE or subset in alone]
+        if self.how == SAMPLED:
+            return list(dict.fromkeys(subset for own in self.orders for subset in own))
+        return [subset for subset in self.runs[0] if self.how == EXACT or len(subset) < 2]
 
 
 def games(section: Section, series: Series) -> Games | None:
@@ -177,7 +187,7 @@ def _games(section: Section, trained: Sequence[Run]) -> Games | None:
             return None
         runs.append({frozenset(): bases[0], **own})
     found = orders(tasks, runs[0])
-    how = ALONE if found is None else EXACT if len(runs[0]) == 2 ** len(tasks) else SAMPLED
+    how = EXACT if len(runs[0]) == 2 ** len(tasks) else SAMPLED if found else ALONE
     if how == ALONE and any(frozenset({task}) not in runs[0] for task in tasks):
         return None
     return Games(tasks, runs, found, how)
@@ -194,13 +204,13 @@ def contributions(
     values = _values(section, found, view, languages, layer)
     if values is None:
         return None
-    if found.orders is None:
-        each = [{task: own[frozenset({task})] - own[frozenset()] for task in found.tasks} for own in values]
-    elif found.how == EXACT:
-        each = [shapley(found.orders, own) for own in values]
-    else:
+    if found.how == SAMPLED:
         means = {subset: math.fsum(own[subset] for own in values) / len(values) for subset in values[0]}
-        return sampled(found.orders, means)
+        return sampled(found.tasks, found.orders, means)
+    if found.how == EXACT:
+        each = [shapley(found.tasks, own) for own in values]
+    else:
+        each = [{task: own[frozenset({task})] - own[frozenset()] for task in found.tasks} for own in values]
     return {task: summarise([own[task] for own in each]) for task in found.tasks}
 
 
@@ -269,8 +279,8 @@ def blocks(section: Section, found: Games | None, view: View, note: str = "") ->
     count = len(found.runs)
     over = f"{count} seed{'s' * (count > 1)}"
     over += f"; {note}" * bool(note)
-    if found.how == SAMPLED and found.orders:
-        over += f", {found.orders.width} order{'s' * (found.orders.width > 1)}"
+    if found.how == SAMPLED:
+        over += f", {len(found.orders)} order{'s' * (len(found.orders) > 1)}"
     daggers = len({run.model for runs in found.runs for run in runs.values() if run.collapsed})
     marks = f"; {daggers} run{'s' * (daggers > 1)} collapsed †" * bool(daggers)
     lines = [(task, _points(section, one), _interval(section, one)) for task, one in _sorted(whole)]

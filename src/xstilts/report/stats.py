@@ -48,14 +48,6 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(mean, mean - half, mean + half, len(values))
 
 
-def spread(mean: float, variance: float, number: int) -> Summary:
-    """A mean of ``number`` independent values, with the t interval from their variance (divided by ``number``)."""
-    if number < 2:
-        return Summary(mean, None, None, number)
-    half = _quantile(number - 1) * math.sqrt(variance / (number - 1))
-    return Summary(mean, mean - half, mean + half, number)
-
-
 def wilson(share: float, num_rows: int) -> tuple[float, float]:
     """The 95 % interval of a share of independent rows (Wilson 1927): one run has no spread over runs."""
     from scipy.stats import norm
