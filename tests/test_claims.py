@@ -109,7 +109,7 @@ class Told(Memory):
         stage = self.stages[id]
         if isinstance(stage, Train):
             subset = stage.start.mixture.tasks if isinstance(stage.start, Train) else ()
-            dev = {"on": "dev", "accuracy": 0.6 + (GAINS[subset[0]] if len(subset) == 1 else 0)}
+            dev = {"on": "dev", "accuracy": 0.6 + (GAINS.get(subset[0], 0) if len(subset) == 1 else 0)}
             counts = {name: {"dev": dev, "rows_present": NINE.get(name) or 5} for name in stage.mixture.tasks}
             record["result"]["tasks"] = counts
         return record
@@ -410,6 +410,17 @@ def test_measurements_on_two_numeric_paths_are_never_in_one_difference() -> None
         lacking = {line.partition(" under ")[2].split(", seed")[0] for line in one[0].missing if " under " in line}
         k_0_and_qqp = {f"{PROFILE} after no task (k = 0)", f"{PROFILE} after qqp (k = 1)"}
         assert lacking == (k_0_and_qqp if path == "cuda-bfloat16" else {f"{PROFILE} after mnli (k = 1)"})
+
+
+def test_which_embedding_rows_were_in_use_keeps_no_models_apart() -> None:
+    start = train("text@leipzig", seed=9)
+    more = [(replace(model, start=start), *rest) for model, *rest in alternatives("mlm", "harms")]
+    store = Told(subsets=[("mnli",), ("qqp",)], targets=("tatoeba", "xnli"), more=more, start=start)
+    with_text = {start.id, *(model.id for model, *_ in more)}
+    store.paths = {id: "cpu" if id in with_text or id in store.leaves else "cpu-rows" for id in store.stages}
+    found = judged(store)
+    assert found[1].effects[0].found.num_runs == 3
+    assert found[6].effects[0].found.mean == pytest.approx(-0.05, abs=1e-9)
 
 
 def test_stand_ins_and_the_miniature_are_marked_in_every_verdict() -> None:

@@ -124,15 +124,15 @@ def benchmark_tables(sections: Sequence[Section], plan: Document) -> Iterator[Bl
     for_targets = tuned(plan)
     for base, key in {section.key["base"]: section.key for section in sections}.items():
         own = [section for section in sections if section.key["base"] == base]
-        paths = ways(own)
+        ways = _ways(own)
         for profile in PROFILES.values():
             origins = _origins(profile, plan, base, for_targets)
-            for way in paths:
+            for way in ways:
                 found = board(profile, origins, own, way)
                 scores = [score for _, by_task in found.lines for score in by_task.values()]
-                if scores and (len(paths) == 1 or any(score.value is not None for score in scores)):
+                if scores and (len(ways) == 1 or any(score.value is not None for score in scores)):
                     of_start = f" from {key['start']}" * bool(key["start"])
-                    path = f", trained on {way.trained or 'nothing'}, measured on {way.measured}" * (len(paths) > 1)
+                    path = f", trained on {way.trained or 'nothing'}, measured on {way.measured}" * (len(ways) > 1)
                     blocks.append(Heading(3, f"Profile {code(profile.name)}, {key['encoder']}{of_start}{path}"))
                     blocks += _rendered(found, own)
     if blocks:
@@ -174,7 +174,7 @@ def board(profile: Profile, origins: Sequence[Origin], sections: Sequence[Sectio
 _ABSENT = Score(None, problem="is not in the study")
 
 
-def ways(sections: Sequence[Section]) -> list[Way]:
+def _ways(sections: Sequence[Section]) -> list[Way]:
     """The numeric paths that there are; models without training are in the tables of all the trained ones."""
     found = {Way(s.key["numeric_path"], run.train_numeric_path) for s in sections for run in s.runs}
     trained = {way.measured for way in found if way.trained}
