@@ -350,6 +350,10 @@ def test_a_study_that_is_not_done_attributes_nothing(whole: Store, tmp_path: Pat
         shutil.rmtree(own.folder(measure(train(*sorted(THREE[:2]), seed=1), code).id))
     section, series, view = only(own)
     assert list(attribution.blocks(section, attribution.games(section, series), view)) == []
+    for code, seed in itertools.product(LANGUAGES, (0, 2)):  # the same subset under every seed
+        shutil.rmtree(own.folder(measure(train(*sorted(THREE[:2]), seed=seed), code).id))
+    section, series, view = only(own)
+    assert list(attribution.blocks(section, attribution.games(section, series), view)) == []
     report.write(own, "scaling", tmp_path / "after")
     assert "What each task adds" not in (tmp_path / "after" / "report.md").read_text()
 
