@@ -14,6 +14,7 @@ from . import attribution, claims, latex, rows, stages, verdicts, views
 from .alternatives import by_method, overview
 from .beside import write as write_beside
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
+from .by_number import by_number
 from .geometry import by_geometry
 from .html import page
 from .plots import curve, standalone
@@ -205,6 +206,7 @@ def _section(section: Section, figures: set[str], others: Sequence[Section] = ()
         for one in series(read):
             yield Text(f"**Training: {one.name}.**")
             yield by_k(read, one, view)
+            yield from by_number(read, one, view)
             if (parts := by_part(read, one, view)) is not None:
                 yield parts
             if (ways := by_geometry(read, others, one, view)) is not None:
