@@ -85,13 +85,14 @@ def test_labelled_vectors_are_means_of_transformers_states(model: Model, cache_d
 def test_a_choice_and_a_word_have_a_vector_each(model: Model, cache_dir: Path, tmp_path: Path) -> None:
     own = Context(inputs={}, work=tmp_path, data_dir=None, cache_dir=cache_dir)
     folder = encoder_folder(TINY, own)
-    _, features, _ = kept(Probe(TINY, "mini-choice", "dev", num_examples=3), cache_dir, tmp_path / "choice")
+    _, features, _ = kept(Probe(TINY, "mini-choice", "dev", num_examples=12), cache_dir, tmp_path / "choice")
     rows = examples(find("mini-choice"), "dev", "en")
     numbers = features["example"].to_pylist()
     every = {at: [(rows[at].prompt, choice) for choice in rows[at].choices] for at in dict.fromkeys(numbers)}
     vectors = {text: hidden.mean(0).numpy() for at in every for text, hidden in
                zip(every[at], states(folder, every[at], model.tokenizer), strict=True)}  # fmt: skip
-    assert len(numbers) == 3, "at most as many vectors as examples"
+    assert len(numbers) == 12, "at most as many vectors as examples"
+    assert set(features["label"].to_pylist()) == {"right", "wrong"}
     for at, name, vector in zip(numbers, features["label"].to_pylist(), matrix(features["vector"]), strict=True):
         near = min(vectors, key=lambda text: float(np.abs(vectors[text] - vector).max()))
         np.testing.assert_allclose(vector, vectors[near], atol=1e-5)

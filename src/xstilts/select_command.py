@@ -77,7 +77,7 @@ def in_words(said: Mapping[str, Any]) -> list[str]:
             _points(one["gain"]),
             _number(one["examples"], ",.0f"),
             _number(one["hours"], ",.2f"),
-            *(_number(one["says"][name], ".3g") for name in shown),
+            *(_number(one["says"][name], ".4g") for name in shown),
         ]
         for one in sorted(said["candidates"], key=lambda one: (-(one["gain"] or 0.0), one["tasks"]))
     ]

@@ -161,7 +161,7 @@ def choose(available: Sequence[str], others: Sequence[Mapping[str, Quality]]) ->
     name = min(found, key=lambda name: found[name][:2])
     above, _, count = found[name]
     on = f"on {count} other target{'s' * (count > 1)}"
-    if name == SIZE:
+    if name == SIZE or not above:
         return name, f"no ranker's Regret@1 is lower {on}"
     return name, f"its Regret@1 is {100 * abs(above):.1f} points below that of {SIZE!r} {on}, and no ranker's lower"
 
