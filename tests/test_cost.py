@@ -232,6 +232,11 @@ def test_without_like_stages_a_default_is_stated() -> None:
     assert by == f"{speed:,.0f} tokens/s and 10 s a stage by default"
     seconds, _ = Known().seconds(stage, 1e9, 3, "cuda", SHAPE)
     assert seconds == pytest.approx(10 + 1e9 * 6 * layers / 2e13), "threads are a CPU's"
+    text = trained("mini-text", budget=Budget(1))
+    weights = layers + 0.15 * 100 * 8
+    assert Known().seconds(text, 1e9, 3, "cpu", SHAPE)[0] == pytest.approx(10 + 1e9 * 6 * weights / 8.5e10)
+    others = Known([record(trained("mini-nli", budget=Budget(2)), tokens=1000)])
+    assert "by default" in others.seconds(text, 1e9, 3, "cpu", SHAPE)[1], "text has a softmax of its own"
     assert "not estimated" in Known().seconds(stage, 1, 3, "cpu", None)[1]
 
 
