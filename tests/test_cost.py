@@ -309,8 +309,12 @@ def test_plan_prints_the_cost_of_what_is_left(call: Call) -> None:
     assert re.search(r"  train +5 stages; 320 examples, [\d,]+ tokens; 0\.8 min; [\d,]+ tokens/s and 10 s", ended.out)
     assert "with 2 workers that never wait" in ended.out
     facts = json.loads(call("plan", "scaling", *SMALL, "k=0..1", "--device", "cpu", "--json").out)
+    rows = find_count("mini-bitext")
     assert facts["cost"]["hours"] == pytest.approx(hours_of(k=(0, 1))[0])
-    assert facts["cost"]["kinds"]["train"]["examples"] == 320
+    assert [(one["kind"], one["examples"]) for one in facts["cost"]["kinds"]] == [
+        ("train", 320),
+        ("evaluate", 5 * rows),
+    ]
     assert facts["left_out"] == []
     refused(call("plan", "scaling", "--device", "tpu"), "expected auto, cpu, cuda")
 

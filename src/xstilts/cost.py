@@ -77,16 +77,16 @@ class Cost:
 
     def document(self) -> dict[str, Any]:
         """The cost as JSON data."""
-        kinds = {
-            kind: {
-                **{"stages": share.stages, "examples": share.work.examples, "tokens": share.work.tokens},
-                **{"weights_bytes": share.work.weights, "files_bytes": share.work.files},
+        kinds = [
+            {
+                **{"kind": kind, "num_stages": share.stages, "examples": share.work.examples},
+                **{"tokens": share.work.tokens, "weights_bytes": share.work.weights, "files_bytes": share.work.files},
                 **{"seconds": share.seconds, "by": list(share.by)},
             }
             for kind, share in self.kinds.items()
-        }
-        tokens_by = {how: list(names) for how, names in self.tokens_by.items()}
-        return {"kinds": kinds, "workers": self.num_workers, "hours": self.hours, "tokens_by": tokens_by}
+        ]
+        tokens_by = [{"by": how, "tasks": list(names)} for how, names in self.tokens_by.items()]
+        return {"kinds": kinds, "num_workers": self.num_workers, "hours": self.hours, "tokens_by": tokens_by}
 
     def lines(self) -> list[str]:
         """The cost for a person; none where nothing is to run."""
