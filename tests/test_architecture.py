@@ -60,7 +60,7 @@ ARROWS: dict[str, set[str]] = {
     "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
     "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
     "speed": {"hub", "stage", "tasks", "spec"},
-    "cost": {"speed", "mixture", "stage", "tasks"},
+    "cost": {"speed", "probes", "mixture", "stage", "tasks"},
     "plan_command": {"cost", "speed", "ending", "options", "named", "stage", "store", "studies", "study"},
     "run_command": {"ending", "options", "named", "progress", "report", "run", "store", "timing", "spec"},
     "cli": {

@@ -17,6 +17,7 @@ from xstilts import cost, studies
 from xstilts.cost import Cost, Estimate, Share, Work, num_sequence_tokens, shares
 from xstilts.engine import packing
 from xstilts.mixture import UNITS, Budget, Mixture
+from xstilts.probes import Probe
 from xstilts.recipe import STILTS, Override, Recipe
 from xstilts.speed import Known, Shape, shape_of
 from xstilts.stage import Data, Encoder, Evaluate, HeldOut, Merge, Stage, Train, Translate, Views
@@ -90,6 +91,13 @@ def test_examples_are_those_of_the_schedule(unit: str, text_share: float | None)
     sizes = [recipe.batch_examples_of(name) if unit == "steps" else 1 for name in names]
     for (name, count), whole, size in zip(found.items(), plan.examples.tolist(), sizes, strict=True):
         assert abs(count - whole) <= size, (name, count, whole)
+
+
+def test_a_probe_sees_some_rows_of_a_task() -> None:
+    probe = Probe(ENCODER, "mini-nli", num_examples=50, data=(data("mini-nli"),))
+    found = Estimate(Known([record(trained("mini-nli", budget=Budget(1)), tokens=20)]), None).cost([probe], ("cpu",))
+    assert found.kinds["probe"].work[:3] == (50, 1000, 1)
+    assert found.kinds["probe"].seconds > 1
 
 
 def test_translated_rows_count_and_those_in_place_of_english_stand_for_it() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .mixture import PER_TASK, Mixture
+from .probes import Probe
 from .speed import Known, Shape, shape_of
 from .stage import Encoder, Evaluate, Merge, Stage, Train, Translate, root
 from .tasks import Bitext, Choices, Entry, Example, Pair, Passage, Task, Text, Tokens, examples, find, some_examples
@@ -228,6 +229,10 @@ class Estimate:
                 layers = len(stage.views.layers) or (shape.num_layers + 1 if shape else 1)
                 kept = 2.0 * layers * len(stage.views.poolings) * stage.views.num_neighbours * 8
             return Work(rows, rows * self._tokens(stage.task, stage.max_tokens), 1, 0.0, rows * kept)
+        if isinstance(stage, Probe):
+            seen = min(rows, stage.num_examples)
+            passes = 4 if stage.gradients else 1
+            return Work(seen, seen * self._tokens(stage.task, stage.max_tokens), passes)
         if isinstance(stage, Merge):
             seen = 2.0 * len(stage.models) * rows if stage.held_out else 0.0
             length = self._tokens(stage.held_out.task, stage.held_out.max_tokens) if stage.held_out else 0.0

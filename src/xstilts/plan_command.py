@@ -102,7 +102,7 @@ def plan_command(
         lines.append(f"  ... and more; --verbose names all {len(todo)}")
     lines += cost.lines()
     if changes:
-        trained = [label(stage) for stage in left_out if stage.kind != "evaluate"]
+        trained = [label(stage) for stage in left_out if stage.kind in ("train", "merge")]
         lines.append(
             f"left out to keep within {budget_hours:g} h: {len(left_out)} of {len(whole.stages)} stages, "
             f"{len(trained)} of them models"

@@ -25,7 +25,7 @@ FLOPS: Mapping[tuple[str, str], float] = {
 }
 """Operations a second that training makes use of, on a CPU by each thread: docs/benchmarks.md's e5-small on two threads
 and XLM-R base on an H100 in bfloat16; the others were not measured."""
-OVERHEAD_SECONDS = {"train": 10.0, "evaluate": 1.0, "merge": 5.0, "translate": 10.0}
+OVERHEAD_SECONDS = {"train": 10.0, "evaluate": 1.0, "merge": 5.0, "translate": 10.0, "probe": 1.0}
 
 _SAME_SIZE = 0.1  # largest difference of two encoders of one size, as a share
 _OFFLINE = (250_037, 384, 12, 1536, 512)
