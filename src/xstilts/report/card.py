@@ -252,7 +252,8 @@ def _steps(plan: Document, made: Made, encoder: str) -> Iterator[str]:
 def _training(declared: Document) -> str:
     """A training in words: on what, how much, and how."""
     mixture, budget, recipe = declared["mixture"], declared["budget"], declared["recipe"]
-    words = [f"trained on {' + '.join(mixture['tasks'])}: {budget['amount']:g} {budget['unit']}"]
+    unit = budget["unit"].removesuffix("s") if budget["amount"] == 1 else budget["unit"]
+    words = [f"trained on {' + '.join(mixture['tasks'])}: {budget['amount']:g} {unit}"]
     words += [f"{mixture['policy']} mixing"] if len(mixture["tasks"]) > 1 else []
     words.append(
         f"AdamW, rate {recipe['learning_rate']:g}, warm-up {recipe['warmup_share']:.0%}, {recipe['decay']} decay, "
