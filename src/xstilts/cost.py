@@ -230,9 +230,9 @@ class Estimate:
                 kept = 2.0 * layers * len(stage.views.poolings) * stage.views.num_neighbours * 8
             return Work(rows, rows * self._tokens(stage.task, stage.max_tokens), 1, 0.0, rows * kept)
         if isinstance(stage, Probe):
-            seen = min(rows, stage.num_examples)
+            drawn = min(rows, stage.num_examples)
             passes = 4 if stage.gradients else 1
-            return Work(seen, seen * self._tokens(stage.task, stage.max_tokens), passes)
+            return Work(drawn, drawn * self._tokens(stage.task, stage.max_tokens), passes)
         if isinstance(stage, Merge):
             seen = 2.0 * len(stage.models) * rows if stage.held_out else 0.0
             length = self._tokens(stage.held_out.task, stage.held_out.max_tokens) if stage.held_out else 0.0
