@@ -81,6 +81,8 @@ GOALS = (
     Goal("waste of 16k NLI tokens a step", "packing-cpu", "NLI, 390 ", _WASTE, (), 0.03, below=True),
     Goal("search of Mewsli-X's size, memory", "memory-cpu", "mewsli-x", "GiB", (), 4, below=True),
     Goal("mining of BUCC's size, memory", "memory-cpu", "bucc", "GiB", (), 4, below=True),
+    Goal("report of 100,000 rows", "report-cpu", "100,", "s", (), 20, below=True),
+    Goal("report of 100,000 rows, memory", "report-cpu", "100,", "GiB", (), 1, below=True),
 )  # fmt: skip
 
 HERE = Path(__file__).parent

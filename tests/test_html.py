@@ -1,7 +1,9 @@
-"""The report as a page: what it says is what the Markdown says, and nothing in it runs or is fetched."""
+"""The report as a page: what it says is what the Markdown says, and no name in it runs or is fetched."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import json
 import os
@@ -152,7 +154,7 @@ def test_each_task_has_its_figure_in_the_page_and_beside_it(stored: Store, tmp_p
 def test_one_run_has_no_interval(tmp_path: Path) -> None:
     _, text = written(fill(tmp_path / "store", leaves([ENCODER, train("mnli@sample")])), tmp_path)
     assert "whisker" in text.partition("</style>")[2]  # its sign in the legend, and no other
-    assert text.partition("</style>")[2].count("whisker") == 1
+    assert text.partition("</style>")[2].partition("<script>")[0].count("whisker") == 1
     assert not any("±" in cell for table in Page(text).tables for line in table["lines"] for cell in line)
     (by_k,) = (table for table in Page(text).tables if table["caption"].startswith("Average against k"))
     assert [line[3] for line in by_k["lines"][1:]] == ["–", "–"]
@@ -172,12 +174,21 @@ def test_names_are_text(own: Store, tmp_path: Path) -> None:
     own.write_failure(measure(MODELS[1], "de").id, "label", EVIL)
     _, text = written(own, tmp_path)
     page = Page(text)
-    assert not {tag for tag, _ in page.tags} & {"script", "img", "iframe", "object", "embed", "link", "base", "form"}
+    assert not {tag for tag, _ in page.tags} & {"img", "iframe", "object", "embed", "link", "base", "form"}
+    assert [a.get("type") for tag, a in page.tags if tag == "script"] == ["application/json", None]
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert page.text.count("<script>alert(1)</script>") > 10
     assert shlex.split(stages.command(plan)) == [
         "xstilts", "run", EVIL, "k=0,1,2", f"{EVIL}={EVIL}", "--report", "report",
     ]  # fmt: skip
+
+
+def test_no_name_ends_the_element_of_the_cells() -> None:
+    cells = json.dumps({"targets": [{"name": EVIL}]})
+    text = html._html(blocks.Explorer(cells, EVIL))
+    inside = text.partition('id="cells">')[2]
+    assert inside.count("<") == 1
+    assert json.loads(inside.removesuffix("</script>")) == {"targets": [{"name": EVIL}]}
 
 
 def test_the_page_needs_nothing_but_itself(stored: Store, tmp_path: Path) -> None:
@@ -186,13 +197,17 @@ def test_the_page_needs_nothing_but_itself(stored: Store, tmp_path: Path) -> Non
     named = [value for _, a in page.tags for key, value in a.items() if key in ("href", "src", "xlink:href", "srcset")]
     assert named
     assert all(value.startswith("#") for value in named)
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    ids = [a["id"] for tag, a in page.tags if "id" in a and tag != "script"]
     assert sorted(ids) == sorted(set(ids)) == sorted(value[1:] for value in named)
     style = text.partition("<style>")[2].partition("</style>")[0]
     assert not re.search(r"url\(|@import|@font-face|//", style)
-    assert "//" not in text.replace("http://www.w3.org/2000/svg", "")
+    before, _, script = text.rpartition("<script>")
+    script, _, _ = script.partition("</script>")
+    assert "//" not in before.replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"fetch|XMLHttpRequest|import|eval|innerHTML|document\.write|WebSocket|new Image", script)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def test_the_page_is_for_everyone(stored: Store, tmp_path: Path) -> None:

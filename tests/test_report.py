@@ -500,7 +500,8 @@ def test_two_values_of_one_cell_are_refused(tmp_path: Path) -> None:
 
 def test_a_report_is_written_and_states_what_it_is(stored: Store, tmp_path: Path) -> None:
     paths = report.write(stored, "scaling", tmp_path / "new" / "report")
-    names = ["rows.parquet", "rows.csv", "report.md", "report.html", "tatoeba-by-k.svg", "tables"]
+    curves = ["tatoeba-gain-by-k.svg", "tatoeba-by-k.svg"]
+    names = ["rows.parquet", "rows.csv", "report.md", "report.html", *curves, "tables"]
     assert [path.name for path in paths] == names
     text = paths[2].read_text()
     for part in (
@@ -563,7 +564,8 @@ def test_the_miniature_is_labelled_and_other_kinds_are_reported(tmp_path: Path) 
     assert "No profile covers this: the layer is that of `xtreme-2020`, for reference." in text
     scores = [value_of(measure(train("mnli"), code, "xnli"), 0, "", "") for code in ("de", "sw")]
     assert f"| none then mnli | 0 | 0 | {100 * statistics.fmean(scores):.1f} | – |" in text
-    assert [path.name for path in paths[4:-1]] == ["mini-bitext-by-k.svg", "xnli-by-k.svg"]
+    curves = ["mini-bitext-gain-by-k.svg", "mini-bitext-by-k.svg", "xnli-by-k.svg"]
+    assert [path.name for path in paths[4:-1]] == curves
     assert "miniature" in paths[4].read_text()
     assert "miniature" not in paths[5].read_text()
 

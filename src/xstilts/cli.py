@@ -1,11 +1,10 @@
-"""The command line: studies, tasks, fetch, plan, run, status, report, claims, select, rescore, score, export, store."""
+"""The command line: what a person types, handed to the files of the commands."""
 
 from __future__ import annotations
 
 import sys
-import typing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,10 +28,9 @@ from .plan_command import plan_command
 from .run_command import run_command, said_of, write_report
 from .score_command import export_app, score_command
 from .select_command import select_command
+from .serve_command import serve_command
+from .status_command import status_command
 from .tasks_command import tasks_app
-
-if typing.TYPE_CHECKING:
-    from .store import Store
 
 _EPILOG = """
 Where to start: xstilts run demo
@@ -134,50 +132,8 @@ app.command("plan")(plan_command)
 app.command("run")(run_command)
 
 
-@app.command("status")
-def status_command(
-    study: StoredStudy = None,
-    store: StoreOption = DEFAULT_STORE,
-    verify: Annotated[bool, typer.Option("--verify", help="Check every byte against its checksum.")] = False,
-    as_json: JsonOption = False,
-) -> Answer:
-    """Say what is done, running and failed.
-
-    With --verify, exit with 1 and name the stage if any byte changed.
-
-    Example: xstilts status scaling --verify
-    """
-    from .store import Store
-
-    opened = Store.open(store, create=False)
-    studies: list[dict[str, Any]] = []
-    for name in [stored_name(study)] if study else opened.plans():
-        stages = opened.plan(name)["stages"]
-        missing = [
-            dict(zip(("id", "label", "state", "note"), (id, stages[id]["label"], *_state(opened, id)), strict=True))
-            for id in stages
-            if not opened.exists(id)
-        ]
-        studies.append({"name": name, "stages": len(stages), "done": len(stages) - len(missing), "missing": missing})
-    problems = opened.verify() if verify else []
-    code = ending.FAILED if problems else 0
-    if as_json:
-        facts: dict[str, Any] = {"store": str(store), "studies": studies}
-        if verify:
-            facts |= {"verified": len(opened.ids()), "problems": [vars(problem) for problem in problems]}
-        return ending.document(facts, code)
-    lines = [] if studies else [f"no study was run in {store} yet"]
-    for one in studies:
-        lines.append(f"{one['name']}: {one['done']} of {one['stages']} stages done")
-        found = (stage for stage in one["missing"] if stage["state"] != "waiting")
-        lines += [f"  {stage['state']:7} {stage['id']}  {stage['label']}: {stage['note']}" for stage in found]
-    lines += map(str, problems)
-    if verify:
-        found_out = f"{len(problems)} problems" if problems else "all intact"
-        lines.append(f"verified {len(opened.ids())} stages: {found_out}")
-    if problems:
-        lines.append(f"move a damaged stage's folder out of {opened.root / 'stages'}: the next run makes it again")
-    return ending.text(lines, code)
+app.command("status")(status_command)
+app.command("serve")(serve_command)
 
 
 @app.command("report")
@@ -300,11 +256,3 @@ for _command in (claims_command, fetch_command, score_command, select_command):
     app.command(_command.__name__.removesuffix("_command"))(_command)
 for _name, _group in {"tasks": tasks_app, "export": export_app, "store": store_app}.items():
     app.add_typer(_group, name=_name)
-
-
-def _state(store: Store, id: str) -> tuple[str, str]:
-    """Whether a stage that is not done is running, failed or waiting, and by whom or where its log is."""
-    if store.is_claimed(id):
-        return "running", store.holder(id)
-    failures = store.failures(id)
-    return ("failed", str(failures[-1])) if failures else ("waiting", "")

@@ -18,8 +18,12 @@ def view_for(stream: TextIO, *, quiet: bool) -> View:
     """The view that fits: `Quiet`, `Live` in a terminal that may be sent escape codes, `Plain` otherwise."""
     if quiet:
         return Quiet()
-    codes = stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not os.environ.get("NO_COLOR")
-    return Live(stream) if codes else Plain(stream)
+    return Live(stream) if may_send_codes(stream) else Plain(stream)
+
+
+def may_send_codes(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that may be sent escape codes."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not os.environ.get("NO_COLOR")
 
 
 def duration(seconds: float) -> str:

@@ -73,6 +73,7 @@ def run_command(
 
     Example: xstilts run scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
     """
+    from .live import Told
     from .named import study_file
     from .progress import view_for
     from .run import KEEP, Settings, run
@@ -82,7 +83,7 @@ def run_command(
     one_of("--keep", keep, KEEP)
     check_folder("--report", report)
     check_folder("--profile", profile)
-    view = Timed(view_for(sys.stderr, quiet=quiet))
+    view = Timed(Told(view_for(sys.stderr, quiet=quiet), store))
     found = replace(plan_of(study, parameters, data, cache), remade=tuple(remake or ()))
     for id in found.remade:
         one_of("stage of the study", id, found.stages)

@@ -15,8 +15,10 @@ from .alternatives import by_method, overview
 from .beside import write as write_beside
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
 from .by_number import by_number
+from .findings import answer
 from .geometry import by_geometry
 from .html import page
+from .live_page import live_page
 from .plots import curve, standalone
 from .profiles import benchmark_tables
 from .stats import Section, is_miniature, sections, series
@@ -38,7 +40,7 @@ from .views import View, reading
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["claims_document", "claims_text", "write", "write_beside"]
+__all__ = ["claims_document", "claims_text", "live_page", "write", "write_beside"]
 
 PLOT = "-by-k"
 METHODS = "methods.md"
@@ -68,7 +70,8 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     texts = {"report.md": markdown(blocks), "report.html": page(blocks)}
     if beside := list(overview(shown)):
         texts[METHODS] = markdown(beside)
-    texts |= {block.name: standalone(block.svg) for block in blocks if isinstance(block, Figure)}
+    drawn = [part for block in blocks for part in (block.blocks if isinstance(block, Fold) else (block,))]
+    texts |= {block.name: standalone(block.svg) for block in drawn if isinstance(block, Figure)}
     for stale in (*folder.glob(f"*{PLOT}*.svg"), folder / METHODS):
         stale.unlink(missing_ok=True)
     for name, text in texts.items():
@@ -94,6 +97,7 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table, shown: Seq
     entries = stages.entries(store, plan)
     yield from _head(store, plan, table, entries)
     figures: set[str] = set()
+    yield from answer(shown, plan, entries)
     yield from overview(shown)
     for section in shown:
         yield from _section(section, figures, shown)
@@ -168,7 +172,9 @@ def _section(section: Section, figures: set[str], others: Sequence[Section] = ()
         numbers = (f"{key['task']}{PLOT}{f'-{n}' if n > 1 else ''}.svg" for n in range(1, len(figures) + 2))
         name = next(name for name in numbers if name not in figures)
         figures.add(name)
-        yield Figure(name, svg, f"{key['task']} against k")
+        command = code(f"xstilts report {key['study']} --out report")
+        rows_of = f"Rows: {key['task']}/{key['split']} by {key['metric']}, of `rows.parquet`. Made by {command}."
+        yield Figure(name, svg, f"{key['task']} against k", rows_of)
     facts = {
         "encoder": f"{key['encoder']}, content {code(key['encoder_content'])}, {section.num_layers} layers",
         "tokenizer": code(key["tokenizer"]),

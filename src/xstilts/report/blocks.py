@@ -77,11 +77,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing, beside the report as the file ``name``."""
+    """A drawing, beside the report as the file ``name``; ``source`` says which rows it draws and what makes it."""
 
     name: str
     svg: str
     text: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Scores for a page's own controls, as JSON (`explorer.cells`); text and paper have the tables instead."""
+
+    cells: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Fold:
     blocks: tuple[Block, ...]
 
 
-Block: TypeAlias = Heading | Text | Items | Facts | Table | Figure | Code | Node | Fold
+Block: TypeAlias = Heading | Text | Items | Facts | Table | Figure | Explorer | Code | Node | Fold
 
 
 def code(text: str) -> str:
@@ -136,7 +145,7 @@ def states_of(node: Node) -> str:
 
 def markdown(blocks: Iterable[Block]) -> str:
     """Blocks as Markdown."""
-    return "\n".join(_markdown(block) for block in blocks)
+    return "\n".join(filter(None, map(_markdown, blocks)))
 
 
 def _markdown(block: Block) -> str:
@@ -151,8 +160,10 @@ def _markdown(block: Block) -> str:
             return "".join(f"* {name}: {fact}\n" for name, fact in facts.items())
         case Table():
             return f"{block.caption}:\n\n{_table(block)}"
-        case Figure(name=name, text=text):
-            return f"![{text}]({name})\n"
+        case Figure(name=name, text=text, source=source):
+            return f"![{text}]({name})\n" + f"\n{source}\n" * bool(source)
+        case Explorer():
+            return ""
         case Code(text=text):
             return f"```\n{text}\n```\n"
         case Fold(blocks=inside):

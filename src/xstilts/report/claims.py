@@ -9,7 +9,7 @@ from xstilts.spec import canonical_json, one_of
 from xstilts.store import Store
 from xstilts.tasks import PROFILES, find, names
 
-from . import gains
+from . import gain_claims
 from .blocks import Block, Heading, Text
 from .grid import NO_PROFILE, Grid, grids, stands_for
 from .published import NINE, PROFILE, READABLE, XLM_R_LARGE, Study, verdict
@@ -136,6 +136,13 @@ def _nine_tasks(study: Study) -> Verdict:
 
 
 _PREDICATES: tuple[Callable[[Study], Verdict], ...] = (
-    gains.best_singles, gains.all_together, gains.retrieval_most, gains.tydiqa, gains.best_per_target,
-    gains.no_alternative, _public_start, _phases, _nine_tasks,
-)  # fmt: skip
+    gain_claims.best_singles,
+    gain_claims.all_together,
+    gain_claims.retrieval_most,
+    gain_claims.tydiqa,
+    gain_claims.best_per_target,
+    gain_claims.no_alternative,
+    _public_start,
+    _phases,
+    _nine_tasks,
+)

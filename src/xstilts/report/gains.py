@@ -1,297 +1,259 @@
-"""Predicates on gains: single tasks, all together, by target, the best model per target, alternatives."""
+"""What every target gains over k = 0: by intermediate task, language, layer and seed, beside what was published."""
 
 from __future__ import annotations
 
+import functools
+import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from xstilts.tasks import PROFILES
+from xstilts.tasks import find
+from xstilts.tasks.languages import Language, language
 
-from .grid import NO_SEED, Sample, Start, Target, less, mean_of, stands_for
-from .published import ALTERNATIVES, BEST, MANY, MARGIN, NINE, PROFILE, RETRIEVAL, Study, verdict
-from .verdicts import ABOVE, BELOW, CONTRADICTED, INCONCLUSIVE, NOT_TESTED, SUPPORTED, Effect, Verdict, effects
+from .blocks import Cell, Number, Table
+from .stats import Run, Section, Series, Summary, change, delta, series, summarise, values_at
+from .tables import MISSING, percent, points
+from .views import View, reading, views
 
-
-def _lacking(samples: Iterable[Sample]) -> list[str]:
-    """The planned cells without a value, each once."""
-    return list(dict.fromkeys(line for sample in samples for line in sample.missing))
-
-
-def _directions(family: Mapping[str, Effect]) -> set[str]:
-    return {effect.direction for effect in family.values()}
-
-
-def _first(*families: Mapping[str, Effect]) -> dict[str, Effect]:
-    """The effects of several families, the first family's first."""
-    return {what: effect for family in families for what, effect in family.items()}
-
-
-# -- 1 to 4: gains ----------------------------------------------------------------------------------------------------
-
-
-def best_singles(study: Study) -> Verdict:
-    """Claim 1: the gains of SQuAD v1.1, MNLI and HellaSwag over k = 0 and over the other single tasks."""
-    absent = [*study.no_targets(), *study.no_singles]
-    targets = list(study.targets.values())
-    if not targets or not study.singles:
-        return verdict(1, NOT_TESTED, missing=absent)
-    gains = {name: study.grid.gain(tasks, targets) for name, tasks in study.singles.items()}
-    named, others = [name for name in BEST if name in gains], [name for name in gains if name not in BEST]
-    contrast: dict[str, Sample] = {}
-    if named and others:
-        means = (mean_of([gains[name] for name in some]) for some in (named, others))
-        contrast = {f"{', '.join(named)} less the other {len(others)}": less(*means)}
-    if lacking := _lacking([*gains.values(), *contrast.values()]):
-        return verdict(1, NOT_TESTED, missing=[*lacking, *absent])
-    of_named, of_others = (effects({f"{name} less k = 0": gains[name] for name in some}) for some in (named, others))
-    ranks = sorted(gains, key=lambda name: -statistics.fmean(gains[name].values.values()))
-    reasons = [f"rank {ranks.index(name) + 1} of {len(ranks)}: {name}" for name in named]
-    if len(targets) < len(PROFILES[PROFILE].tasks):
-        reasons.append(f"the mean is over these targets: {', '.join(study.targets)}")
-    together = effects(contrast)
-    pairs = effects({f"{one} less {other}": less(gains[one], gains[other]) for one in named for other in others})
-    own = _directions(of_named)
-    against = _directions(pairs) | (set() if study.no_singles else _directions(together))
-    answer = INCONCLUSIVE
-    if BELOW in own | against and not study.no_targets():
-        answer = CONTRADICTED
-    elif set(ranks[: len(BEST)]) == set(BEST) and own == _directions(together) == {ABOVE}:
-        answer = SUPPORTED
-    return verdict(1, answer, _first(of_named, together, of_others, pairs), reasons, absent)
+PUBLISHED_PROFILE = "xtreme-2020"
+PUBLISHED: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "xnli": {"value": (79.2, 80.0)},
+    "paws-x": {"value": (86.4, 87.9)},
+    "udpos": {"value": (73.8, 74.9)},
+    "panx": {"value": (65.4, 64.0)},
+    "xquad": {"f1": (76.6, 78.7), "exact_match": (60.8, 63.3)},
+    "mlqa": {"f1": (71.6, 72.4), "exact_match": (53.2, 53.7)},
+    "tydiqa": {"f1": (65.1, 76.0), "exact_match": (45.0, 59.5)},
+}
+"""Test scores in % of XLM-R Large and of X-STILTs, the best intermediate model for each target (Phang et al. 2020),
+as Chung et al. 2021 (RemBERT), Table 16, print them."""
+PUBLISHED_MEANS = (
+    "Published means over the targets' dev sets (Phang et al. 2020, XLM-R Large, profile `stilts-2020`): SQuAD +8.2, "
+    "MNLI +7.5, HellaSwag +7.0, all nine tasks together +8.7 points; on test with the best model for each target +5.4."
+)
 
 
-def all_together(study: Study) -> Verdict:
-    """Claim 2: all nine tasks against k = 0, the best single task and the best smaller subset."""
-    targets = list(study.targets.values())
-    whole = next((tasks for tasks in study.grid.plain if {*map(stands_for, tasks)} == set(NINE)), None)
-    absent = study.no_targets()
-    if whole is None:
-        lacking = [name for name in NINE if all(name not in map(stands_for, tasks) for tasks in study.grid.plain)]
-        on = f", and none on {', '.join(lacking)}" * bool(lacking)
-        absent.append(f"no plain training on all nine tasks together (k = 9){on}")
-    most = whole or max(study.grid.plain, key=len, default=())
-    rivals = [tasks for tasks in study.grid.plain if {*tasks} < {*most}]
-    alone = [tasks for tasks in rivals if len(tasks) == 1]
-    if not alone:
-        absent.append("no plain training on one of these tasks alone (k = 1)")
-    if not targets or not alone:
-        return verdict(2, NOT_TESTED, missing=absent)
-    grid, name = study.grid, f"k = {len(most)}"
-    gain = grid.gain(most, targets)
-    contrasts = {tasks: grid.difference(grid.plain[most], grid.plain[tasks], targets) for tasks in rivals}
-    if lacking := _lacking([gain, *contrasts.values()]):
-        return verdict(2, NOT_TESTED, missing=[*lacking, *absent])
-    # The best is the one that the largest training beats by least, over the seeds that they share.
-    closest = sorted(rivals, key=lambda tasks: statistics.fmean(contrasts[tasks].values.values()))
-    family = {f"{name} less k = 0": gain}
-    for what, some in ("smaller subset", closest), ("single task", [tasks for tasks in closest if len(tasks) == 1]):
-        if what == "smaller subset" or some[0] != closest[0]:
-            best = replace(contrasts[some[0]], num_subsets=len(some))
-            family[f"{name} less the best {what}, {'+'.join(some[0])}"] = best
-    found = effects(family)
-    each = effects({f"{name} less {'+'.join(tasks)}": sample for tasks, sample in contrasts.items()})
-    answer = INCONCLUSIVE
-    if absent:  # of fewer tasks or targets nothing follows for nine
-        answer = NOT_TESTED
-    elif BELOW in _directions(each) or found[f"{name} less k = 0"].direction == BELOW:
-        answer = CONTRADICTED
-    elif _directions(found) == {ABOVE}:
-        answer = SUPPORTED
-    return verdict(2, answer, found, [f"largest training: {'+'.join(most)}"], absent)
+class Target(NamedTuple):
+    """What a study measures a gain on: a section as its first view reads it.
+
+    Attributes:
+        name: the task, and after which training of its own where the task needs none.
+        section: with the view's numbers as its values.
+        view: the cell and the languages.
+        series: the runs that differ in tasks and seed alone; the first one is that with most runs.
+    """
+
+    name: str
+    section: Section
+    view: View
+    series: tuple[Series, ...]
+
+    @property
+    def main(self) -> Series:
+        """The series that tables read."""
+        return self.series[0]
+
+    def gain(self, runs: Sequence[Run], layer: int | None, languages: Sequence[str]) -> Summary:
+        """The mean gain of runs at a layer, with its interval; see `change`."""
+        return change(self.section, runs, self.view.at(layer), languages)
+
+    def of_run(self, run: Run) -> float | None:
+        """A run's average over the view's languages less that of k = 0."""
+        return delta(self.section, run, self.view.where, self.view.languages)
 
 
-def retrieval_most(study: Study) -> Verdict:
-    """Claim 3: the mean gain over trainings of k = 1 by target, BUCC's and Tatoeba's against the others'."""
-    absent = study.no_targets()
-    every = list(study.grid.plain)
-    trained = [tasks for tasks in every if len(tasks) == 1] or every
-    if not trained:
-        return verdict(3, NOT_TESTED, missing=[*absent, "no plain training on one task or more (k = 1)"])
-    gains = {
-        name: mean_of([study.grid.gain(tasks, [target]) for tasks in trained]) for name, target in study.targets.items()
-    }
-    named = [name for name in RETRIEVAL if name in gains]
-    others = [name for name in gains if name not in RETRIEVAL]
-    contrasts: dict[str, Sample] = {}
-    if others:
-        rest = replace(mean_of([gains[name] for name in others]), num_subsets=len(trained))
-        contrasts = {f"{name} less the mean of the others": less(gains[name], rest) for name in named}
-    if lacking := _lacking([*gains.values(), *contrasts.values()]):
-        return verdict(3, NOT_TESTED, missing=[*lacking, *absent])
-    own = effects({f"{name} less k = 0": gains[name] for name in [*named, *others]})
-    if not named or not others:
-        return verdict(3, NOT_TESTED, own, missing=absent)
-    against = effects(contrasts)
-    pairs = effects({f"{one} less {other}": less(gains[one], gains[other]) for one in named for other in others})
-    means = {name: statistics.fmean(gains[name].values.values()) for name in gains}
-    ranks = sorted(means, key=lambda name: -means[name])
-    of_them, total = (100 * sum(means[name] for name in some) for some in (named, means))
-    reasons = [f"{of_them:+.1f} of {total:+.1f} points over {len(means)} targets are of {' and '.join(named)}"]
-    reasons.append(f"targets by gain: {', '.join(ranks)}")
-    answer = INCONCLUSIVE
-    if BELOW in _directions(pairs) | (set() if absent else _directions(against)):
-        answer = CONTRADICTED
-    elif {*ranks[:2]} == {*RETRIEVAL} and _directions(against) == {ABOVE}:
-        answer = SUPPORTED
-    return verdict(3, answer, _first(against, own, pairs), reasons, absent)
+def targets(sections: Sequence[Section], *, every_metric: bool = False) -> list[Target]:
+    """The sections with a share as their task's own metric and runs at k = 0 and above, retrieval first.
+
+    With ``every_metric`` those of other metrics too.
+    """
+    found = []
+    for section in sections:
+        key = section.key
+        view = views(section)[0]
+        read = reading(section, view)
+        own = find(key["task"]).metric == key["metric"]
+        if not (own or every_metric) or not section.in_percent or not section.bases or not view.languages:
+            continue
+        ways = sorted((one for one in series(read) if one.policy), key=lambda one: -len(one.runs))
+        if ways:
+            after = f" after {key['target']}" * bool(key["target"] and find(key["task"]).is_retrieval)
+            by = f" by {key['metric']}" * (not own)
+            found.append(Target(f"{key['task']}{by}{after}", read, view, tuple(ways)))
+    named = [target._replace(name=target.name + _apart(target, found)) for target in found]
+    return sorted(named, key=lambda target: not find(target.section.key["task"]).is_retrieval)
 
 
-def tydiqa(study: Study) -> Verdict:
-    """Claim 4: on how many tasks TyDiQA and XNLI surely gain, and the difference of their mean gains."""
-    both = ("tydiqa", "xnli")
-    absent = study.no_targets(both)
-    if len(study.singles) < MANY:
-        absent += [f"{len(study.singles)} of the nine tasks alone, expected {MANY} or more", *study.no_singles]
-    if absent:
-        return verdict(4, NOT_TESTED, missing=absent)
-    grid = study.grid
-    gains = {
-        f"{target}: {name} less k = 0": grid.gain(tasks, [study.targets[target]])
-        for target in both
-        for name, tasks in study.singles.items()
-    }
-    means = {t: mean_of([sample for what, sample in gains.items() if what.startswith(t)]) for t in both}
-    contrast = less(means["tydiqa"], means["xnli"])
-    if lacking := _lacking([*gains.values(), contrast]):
-        return verdict(4, NOT_TESTED, missing=lacking)
-    first = effects({"mean gain of tydiqa less that of xnli": contrast})
-    each = effects(gains)
-    directions = {t: [effect.direction for what, effect in each.items() if what.startswith(t)] for t in both}
-    count = len(study.singles)
-    consistent = {t: 2 * found.count(ABOVE) > count and BELOW not in found for t, found in directions.items()}
-    reasons = [
-        f"{t}: {found.count(ABOVE)} of {count} tasks surely improve it, {found.count(BELOW)} surely harm it"
-        for t, found in directions.items()
+def _apart(target: Target, found: Sequence[Target]) -> str:
+    """What sets a target apart from the others of its name."""
+    same = [other.section.key for other in found if other.name == target.name]
+    names = ("encoder", "start", "target", "protocol", "numeric_path")
+    differ = [name for name in names if len({key[name] for key in same}) > 1]
+    return "".join(f", {target.section.key[name] or f'no {name}'}" for name in differ)
+
+
+def by_task(found: Sequence[Target]) -> Table | None:
+    """Mean gain by intermediate tasks (lines) and target (columns): every single task, then more tasks by k.
+
+    The last column is the mean over the targets, of lines that have every one of them. The published line stands for
+    targets with the whole average of `PUBLISHED_PROFILE`.
+    """
+    groups: dict[str, list[Sequence[Run]]] = {}
+    for at, target in enumerate(found):
+        for k, runs in target.main.by_k().items():
+            named: dict[str, list[Run]] = {}
+            for run in runs if k else ():
+                named.setdefault(run.tasks if k == 1 else f"k = {k}", []).append(run)
+            for name, own in named.items():
+                groups.setdefault(name, [()] * len(found))[at] = own
+    if not groups:
+        return None
+    lines: list[str | tuple[Cell, ...]] = []
+    several = len(found) > 1
+    for name in sorted(groups, key=_single_first):
+        gains = [
+            target.gain(runs, target.view.layer, target.view.languages)
+            for target, runs in zip(found, groups[name], strict=True)
+        ]
+        means = [gain.mean for gain in gains]
+        known = [mean for mean in means if mean is not None]
+        whole = math.fsum(known) / len(known) if len(known) == len(means) else None
+        lines.append((name, *map(_gain, gains), *([Number(points(whole), whole, "change")] if several else [])))
+    published = [_published(target) for target in found]
+    if any(gain is not None for gain in published):
+        lines.append(f"Published: XLM-R Large, best task for each target, profile {PUBLISHED_PROFILE}")
+        lines.append(("X-STILTs", *(Number(points(gain), gain, "change") for gain in published), *[MISSING] * several))
+    header = ("intermediate tasks", *(target.name for target in found), *(["mean"] if several else []))
+    return Table(
+        "Gain over k = 0 in points, by intermediate tasks and target, ± half of its 95 % interval", header, tuple(lines)
+    )
+
+
+def _single_first(name: str) -> tuple[int, str]:
+    return (int(name[4:]), "") if name.startswith("k = ") else (1, name)
+
+
+def _gain(found: Summary) -> Number:
+    half = None if found.mean is None or found.high is None else found.high - found.mean
+    return Number(points(found.mean) + (f" ± {percent(half)}" if half is not None else ""), found.mean, "change")
+
+
+def _published(target: Target) -> float | None:
+    """The published gain of a target that is read as published: the whole average, after the whole training set."""
+    numbers, view = PUBLISHED.get(target.section.key["task"], {}), target.view
+    of = view.numbers
+    as_published = PUBLISHED_PROFILE in view.names and view.languages == view.official and not view.stand_in
+    if not as_published or not all(name in numbers for name in of):
+        return None
+    return statistics.fmean(numbers[name][1] - numbers[name][0] for name in of) / 100
+
+
+def by_language(found: Sequence[Target]) -> Table | None:
+    """Gain of every language at each target's largest k, by family, then script, with its share of pretraining text."""
+    codes = sorted(
+        {code for target in found for code in target.view.languages},
+        key=lambda code: (language(code).family, language(code).script, code),
+    )
+    most = [max((k for k in target.main.by_k()), default=0) for target in found]
+    if not codes or not any(most):
+        return None
+    lines: list[str | tuple[Cell, ...]] = []
+    family = ""
+    for code in codes:
+        about = language(code)
+        if about.family != family:
+            family = about.family
+            lines.append(family)
+        cells = (
+            _gain(target.gain(target.main.by_k()[k], target.view.layer, [code]))
+            if code in target.view.languages
+            else MISSING
+            for target, k in zip(found, most, strict=True)
+        )
+        lines.append((f"{about.name} ({code})", about.script, _share(about), *cells))
+    header = [f"{target.name}, k = {k}" for target, k in zip(found, most, strict=True)]
+    caption = (
+        "Gain over k = 0 in points by language, in order of family and script, beside its share of XLM-R's pretraining "
+        "text (CC-100; another encoder has read other text)"
+    )
+    return Table(caption, ("language", "script", "pretraining text", *header), tuple(lines), 2)
+
+
+def _share(about: Language) -> str:
+    return MISSING if about.pretraining_share is None else f"{100 * about.pretraining_share:.2f} %"
+
+
+def by_layer(target: Target) -> Table | None:
+    """Score at k = 0 and gain at every k, by layer; ``None`` where there are no layers."""
+    layers = [layer for layer in target.section.layers if layer is not None]
+    if target.view.layer is None or len(layers) < 2:
+        return None
+    groups = target.main.by_k()
+    at = [
+        [
+            summarise(values_at(target.section, runs, target.view.at(layer), target.view.languages)).mean
+            for runs in groups.values()
+        ]
+        for layer in layers
     ]
-    answer = INCONCLUSIVE
-    if _directions(first) == {BELOW} or consistent["xnli"] or 2 * directions["tydiqa"].count(BELOW) > count:
-        answer = CONTRADICTED
-    elif consistent["tydiqa"] and _directions(first) == {ABOVE}:
-        answer = SUPPORTED
-    return verdict(4, answer, _first(first, each), reasons)
+    lines: list[str | tuple[Cell, ...]] = []
+    for layer, scores in zip(layers, at, strict=True):
+        cells: list[Cell] = []
+        for (k, runs), score in zip(groups.items(), scores, strict=True):
+            gain = target.gain(runs, layer, target.view.languages).mean if k else None
+            cells.append(Number(points(gain), gain, "change") if k else Number(percent(score), score))
+        mark = " (table above)" * (layer == target.view.layer)
+        lines.append((f"{layer}{mark}", *cells))
+    best: list[Cell] = []
+    for column in zip(*at, strict=True):
+        known = [(score, layer) for score, layer in zip(column, layers, strict=True) if score is not None]
+        best.append(str(max(known)[1]) if known else MISSING)
+    lines.append(("**best layer**", *best))
+    caption = f"{target.name}, layer x k: score at k = 0 in %, then gain over k = 0 at the same layer in points"
+    header = ("layer", *(f"k = {k}" + ", gain" * bool(k) for k in groups))
+    return Table(caption, header, tuple(lines))
 
 
-# -- 5: the best model per target -------------------------------------------------------------------------------------
+def spread(found: Sequence[Target]) -> Table | None:
+    """How far a score moves with the subset of tasks and with the seed, as standard deviations in points."""
+    lines: list[str | tuple[Cell, ...]] = []
+    for target in found:
+        own = [line for k, runs in target.main.by_k().items() if (line := _spread(target, k, runs)) is not None]
+        lines += [target.name, *own] if own else []
+    caption = (
+        "Spread of the score by subset of tasks and by seed, standard deviations in points: over all runs of a k, over "
+        "the seeds of one subset (pooled), and over the means of subsets, which the seeds move too"
+    )
+    header = ("k", "subsets", "runs", "all runs", "seeds", "subsets' means")
+    return Table(caption, header, tuple(lines)) if lines else None
 
 
-def best_per_target(study: Study) -> Verdict:
-    """Claim 5: for each target the training of the best English dev score, and the optimism of a choice on test."""
-    grid, targets, absent = study.grid, list(study.targets.values()), study.no_targets()
-    candidates = list(grid.plain)
-    if len(candidates) < 2:
-        absent.append("two plain trainings or more to choose from")
-    if not targets or absent:
-        return verdict(5, NOT_TESTED, missing=absent)
-    gains = {(tasks, target): grid.gain(tasks, [target]) for tasks in candidates for target in targets}
-    dev = {
-        (tasks, target): _dev(study, tasks, target) for tasks in candidates for target in targets if target.trained_on
-    }
-    lacking = _lacking([*gains.values(), *dev.values()])
-    if not dev:
-        lacking.append("a target with training, whose English dev rows could choose")
-    seeds = [seed for seed in next(iter(gains.values())).values if all(seed in own.values for own in gains.values())]
-    if lacking or not seeds:
-        return verdict(5, NOT_TESTED, missing=lacking or [NO_SEED])
-    trained = [target for target in targets if target.trained_on]
-
-    def english(tasks: tuple[str, ...], target: Target) -> float:
-        """Its mean dev score; of a target without training that of all the others."""
-        of = [target] if target.trained_on else trained
-        return statistics.fmean(value for one in of for value in dev[tasks, one].values.values())
-
-    chosen = {target: max(candidates, key=lambda tasks: english(tasks, target)) for target in targets}
-    by_dev = mean_of([gains[chosen[target], target] for target in targets])
-    found = effects({"chosen by English dev rows, less k = 0": replace(by_dev, num_subsets=len(candidates))})
-
-    def best(target: Target, over: Sequence[int | None]) -> tuple[str, ...]:
-        return max(candidates, key=lambda tasks: statistics.fmean(gains[tasks, target].values[seed] for seed in over))
-
-    reasons = [f"{target.stands_for}: {'+'.join(tasks)}" for target, tasks in chosen.items()]
-    if len(seeds) > 1:
-        apparent, held_out = {}, {}
-        for seed in seeds:
-            others = [other for other in seeds if other != seed]
-            apparent[seed] = statistics.fmean(gains[best(t, seeds), t].values[seed] for t in targets)
-            held_out[seed] = statistics.fmean(gains[best(t, others), t].values[seed] for t in targets)
-        collapsed = frozenset(seed for sample in gains.values() for seed in sample.collapsed)
-        on_test, left_out = (Sample(of, collapsed, (), len(candidates)) for of in (apparent, held_out))
-        found |= effects({"chosen on the scored rows themselves, less k = 0": on_test})
-        found |= effects({"optimism of that choice, by seeds left out": less(on_test, left_out)})
-    first = next(iter(found.values())).direction
-    answer = {ABOVE: SUPPORTED, BELOW: CONTRADICTED}.get(first, INCONCLUSIVE)
-    return verdict(5, answer, found, reasons)
+def _spread(target: Target, k: int, runs: Sequence[Run]) -> tuple[Cell, ...] | None:
+    subsets: dict[str, list[float]] = {}
+    for run in runs:
+        mean = target.section.mean(run, target.view.where, target.view.languages)
+        if mean is not None:
+            subsets.setdefault(run.tasks, []).append(mean)
+    values = [value for of in subsets.values() for value in of]
+    if len(values) < 2:
+        return None
+    freedom = len(values) - len(subsets)
+    squares = math.fsum((value - statistics.fmean(of)) ** 2 for of in subsets.values() for value in of)
+    within = math.sqrt(squares / freedom) if freedom else None
+    means = [statistics.fmean(of) for of in subsets.values()]
+    between = statistics.stdev(means) if len(means) > 1 else None
+    return (str(k), str(len(subsets)), str(len(values)), *map(_deviation, (statistics.stdev(values), within, between)))
 
 
-def _dev(study: Study, tasks: tuple[str, ...], target: Target) -> Sample:
-    """The score on English dev rows of the target's own training, by seed; missing where a record has none."""
-    values: dict[int | None, float] = {}
-    missing = []
-    for seed, start in study.grid.plain[tasks].items():
-        scores = []
-        for own in study.grid.target_seeds(start, [target]):
-            model = study.grid.model(start, target, own)
-            result = study.store.record(model)["result"] if model and study.store.exists(model) else {}
-            found = [about.get("dev", {}) for about in result.get("tasks", {}).values()]
-            known = [dev["accuracy"] for dev in found if dev.get("on") == "dev" and "accuracy" in dev]
-            if not known or len(known) < len(found):
-                missing.append(f"English dev score of the training for {target.task} {start.name}, seed {seed}")
-            else:
-                scores.append(statistics.fmean(known))
-        values |= {seed: statistics.fmean(scores)} if scores else {}
-    return Sample(values, frozenset(), tuple(missing))
+def _deviation(value: float | None) -> Number:
+    return Number(MISSING if value is None else f"{100 * value:.2f}", value)
 
 
-# -- 6: alternatives --------------------------------------------------------------------------------------------------
-
-
-def no_alternative(study: Study) -> Verdict:
-    """Claim 6: trainings with MLM or translated rows less the plain ones of the same tasks, budget and seeds."""
-    targets = list(study.grid.targets)
-    absent = [] if targets else ["a target that is a share"]
-    whole: dict[str, Sample] = {}
-    by_target: dict[str, Sample] = {}
-    of_kind: dict[str, list[str]] = {}
-    for kind, words in ALTERNATIVES.items():
-        ways = _ways(study, kind)
-        if not ways:
-            absent.append(f"no training with {words} beside a plain one of the same tasks, budget and seeds")
-        for way, pairs in ways.items() if targets else ():
-            what = f"{words} ({way}) less plain"
-            whole[what] = mean_of([study.grid.difference(*pair, targets) for pair in pairs])
-            of_kind.setdefault(kind, []).append(what)
-            for target in targets if len(targets) > 1 else ():
-                sample = mean_of([study.grid.difference(*pair, [target]) for pair in pairs])
-                by_target[f"{target.task}: {what}"] = sample
-    if lacking := _lacking(whole.values()):
-        return verdict(6, NOT_TESTED, missing=[*lacking, *absent])
-    found, each = effects(whole), effects(by_target)
-    gains = [
-        what
-        for what, effect in found.items()
-        if effect.direction == ABOVE
-        and not any(one.direction == BELOW for name, one in each.items() if name.endswith(what))
-    ]
-    none = all(found[what].is_surely_below(MARGIN) for kinds in of_kind.values() for what in kinds)
-    answer = CONTRADICTED if gains else SUPPORTED if none and found else INCONCLUSIVE
-    reasons = [f"the mean is over these targets: {', '.join(dict.fromkeys(t.task for t in targets))}"] if found else []
-    reasons += [f"a consistent gain: {what}" for what in gains]
-    return verdict(6, answer, _first(found, each), reasons, absent)
-
-
-def _ways(study: Study, kind: str) -> dict[str, list[tuple[dict[int | None, Start], dict[int | None, Start]]]]:
-    """Trainings that differ from plain ones in one thing, with those plain ones, by how they differ and tasks."""
-    found: dict[str, dict[tuple[str, ...], tuple[dict[int | None, Start], dict[int | None, Start]]]] = {}
-    for start in study.grid.starts:
-        plain = study.grid.plain.get(start.tasks, {}).get(start.seed)
-        if start.differs == {kind} and plain is not None and _same_but(start, plain):
-            way = start.facts["mlm"] if kind == "mlm" else start.facts["policy"].partition(", ")[2]
-            pair = found.setdefault(f"{way}, {start.facts['budget']}", {}).setdefault(start.tasks, ({}, {}))
-            pair[0][start.seed], pair[1][start.seed] = start, plain
-    return {way: list(by_tasks.values()) for way, by_tasks in found.items()}
-
-
-def _same_but(start: Start, plain: Start) -> bool:
-    """Whether two trainings have the same budget and recipe."""
-    own, other = (one.stages[-1]["recipe"] for one in (start, plain))
-    return bool(own == other and start.facts["budget"] == plain.facts["budget"])
+def incomplete(target: Target) -> Iterator[str]:
+    """What the target's numbers lack of what was planned, in words; nothing where they are whole."""
+    of = functools.partial(target.section.mean, where=target.view.where, languages=target.view.languages)
+    for k, runs in target.main.by_k().items():
+        done, planned = sum(of(run) is not None for run in runs), target.main.planned(target.section, k)
+        if done < planned:
+            yield f"k = {k}: {done} of {planned} runs have every language"

@@ -1,7 +1,9 @@
-"""Blocks as one page that needs nothing else: no script, no other file, no network."""
+"""Blocks as one page that needs nothing else: no other file, no network, and no script but the report's own."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -11,6 +13,7 @@ from .blocks import (
     Block,
     Cell,
     Code,
+    Explorer,
     Facts,
     Figure,
     Fold,
@@ -30,26 +33,34 @@ _NOTICE = ' class="notice"'
 _UNSEEN = ' class="unseen"'
 _SHADES = 8
 _SHORT = 24  # characters that stay on one line
-# A page in an open folder may be edited by others: nothing is fetched and nothing runs, whatever a name holds.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+# Nothing is fetched, and of scripts only the one with this digest runs, whatever a name holds.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src '{}'"
 
 
-def page(blocks: Sequence[Block]) -> str:
-    """Blocks as a page; the first one is its heading."""
+def page(blocks: Sequence[Block], *, refresh: int | None = None) -> str:
+    """Blocks as a page; the first one is its heading.
+
+    Args:
+        blocks: what is on it.
+        refresh: seconds after which a browser asks for it again, as a page that is served live does.
+    """
     head = blocks[0]
     assert isinstance(head, Heading)
     titles = [block for block in blocks if isinstance(block, Heading) and block.level == 2]
     links = "".join(f'<li><a href="#s{number}">{inline(h.text)}</a></li>' for number, h in enumerate(titles, 1))
-    css = style() + resources.files(__package__).joinpath("page.css").read_text()
+    css, script = (resources.files(__package__).joinpath(name).read_text() for name in ("page.css", "page.js"))
+    css = style() + css
+    policy = _POLICY.format("sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
+    again = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
     body = "\n".join(_body(blocks))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n{again}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(re.sub('[*`]', '', head.text))}</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
         f'<header><h1>{inline(head.text)}</h1></header>\n<nav aria-label="Contents"><ul>{links}</ul></nav>\n'
-        f"<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<main>\n{body}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
@@ -90,8 +101,15 @@ def _html(block: Block) -> str:
             return f"<dl>{''.join(pairs)}</dl>"
         case Table():
             return _table(block)
-        case Figure(svg=svg):
-            return f'<figure class="scroll">{svg}</figure>'
+        case Figure(svg=svg, source=source):
+            caption = f"<figcaption>{inline(source)}</figcaption>" if source else ""
+            return f'<figure><div class="scroll">{svg}</div>{caption}</figure>'
+        case Explorer(cells=cells, source=source):
+            data = cells.replace("<", "\\u003c")  # no name in it ends the element
+            return (
+                f'<figure class="explorer" hidden><figcaption>{inline(source)}</figcaption></figure>'
+                f'<script type="application/json" id="cells">{data}</script>'
+            )
         case Code(text=text):
             return f'<pre class="scroll">{escape(text)}</pre>'
         case Node():

@@ -1,0 +1,195 @@
+"use strict";
+// Tables sort by a column. The explorer draws the gain over chosen languages at a chosen layer. Without scripts the
+// page has every table and figure as it is.
+(() => {
+  const make = (name, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  };
+
+  // -- tables -------------------------------------------------------------------------------------------
+
+  const number = cell => {
+    const found = /^[+-]?[\d,]*\.?\d+/.exec(cell.textContent.trim().replace("\u2212", "-"));
+    return found ? parseFloat(found[0].replaceAll(",", "")) : NaN;
+  };
+  const sort = (table, column, up) => {
+    for (const body of table.tBodies) {
+      const title = [...body.rows].filter(row => row.cells.length < table.tHead.rows[0].cells.length);
+      const rows = [...body.rows].filter(row => !title.includes(row));
+      const means = rows.filter(row => row.querySelector("th > strong"));
+      const others = rows.filter(row => !means.includes(row));
+      const numeric = others.some(row => !Number.isNaN(number(row.cells[column])));
+      others.sort((a, b) => {
+        const [one, other] = [a.cells[column], b.cells[column]];
+        if (!numeric) return (up ? 1 : -1) * one.textContent.localeCompare(other.textContent);
+        const [x, y] = [number(one), number(other)];
+        return Number.isNaN(x) - Number.isNaN(y) || (up ? 1 : -1) * (x - y) || 0;
+      });
+      body.append(...title, ...others, ...means);
+    }
+  };
+  for (const table of document.querySelectorAll("table")) {
+    if (![...table.tBodies].some(body => body.rows.length > 2)) continue;
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      const button = make("button", { type: "button", title: "Sort by this column" }, ...head.childNodes);
+      button.addEventListener("click", () => {
+        const up = head.ariaSort === "descending";
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        sort(table, column, up);
+      });
+      head.append(button);
+    });
+  }
+
+  // -- statistics ---------------------------------------------------------------------------------------
+
+  const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const error = values => { // squared standard error of the mean
+    const middle = mean(values);
+    return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1) / values.length;
+  };
+  const quantiles = new Map();
+  const quantile = freedom => { // t of 95 %, two-sided: t = sqrt(freedom) tan(x), of which cos(x)^(freedom-1) is the density
+    if (!quantiles.has(freedom)) {
+      const steps = 20000, width = Math.PI / 2 / steps, mass = i => Math.cos((i + .5) * width) ** (freedom - 1);
+      let whole = 0, sum = 0, i = 0;
+      for (let j = 0; j < steps; j++) whole += mass(j);
+      while (sum + mass(i) < .95 * whole) sum += mass(i++);
+      quantiles.set(freedom, Math.sqrt(freedom) * Math.tan((i + (.95 * whole - sum) / mass(i)) * width));
+    }
+    return quantiles.get(freedom);
+  };
+  const summary = (gains, bases, seeded) => { // as stats.change
+    if (!gains.length) return null;
+    const middle = mean(gains);
+    if (gains.length < 2 || (seeded && bases.length < 2)) return { middle, half: null };
+    const own = error(gains), other = seeded ? error(bases) : 0;
+    const freedom = seeded && own + other > 0
+      ? (own + other) ** 2 / (own ** 2 / (gains.length - 1) + other ** 2 / (bases.length - 1)) : gains.length - 1;
+    return { middle, half: quantile(freedom) * Math.sqrt(own + other) };
+  };
+
+  // -- the explorer -------------------------------------------------------------------------------------
+
+  const source = document.getElementById("cells");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
+  const figure = document.querySelector("figure.explorer");
+  const svg = (name, attributes, ...children) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+  const select = (label, options) => {
+    const field = make("select", {}, ...options.map((text, value) => make("option", { value, textContent: text })));
+    field.addEventListener("change", () => label === "target" ? target() : draw());
+    return [make("label", {}, `${label} `, field), field];
+  };
+  const [targetLabel, targets] = select("target", data.targets.map(one => one.name));
+  const controls = make("div", { className: "controls" });
+  const drawing = make("div", { className: "scroll" });
+  const said = make("p", { className: "said" });
+  said.setAttribute("role", "status");
+  let place = null, boxes = [], now = null;
+
+  const target = () => {
+    now = data.targets[+targets.value];
+    const name = ([layer, pooling, direction]) =>
+      [layer === null ? "all layers as one" : `layer ${layer}`, pooling, direction].filter(Boolean).join(", ");
+    let label;
+    [label, place] = select("layer and pooling", now.places.map(name));
+    place.value = now.start;
+    boxes = now.languages.map(code => {
+      const box = make("input", { type: "checkbox", checked: true, value: code });
+      box.addEventListener("change", draw);
+      return box;
+    });
+    const scripts = [...new Set(now.languages.map(code => data.languages[code][1]))];
+    const choose = (text, wanted) => {
+      const button = make("button", { type: "button", textContent: text });
+      button.addEventListener("click", () => {
+        for (const box of boxes) box.checked = wanted(box.value);
+        draw();
+      });
+      return button;
+    };
+    const choices = make("div", {}, choose("all languages", () => true), choose("all but English", code => code !== "en"),
+      ...(scripts.length > 1 ? scripts.map(script => choose(script, code => data.languages[code][1] === script)) : []));
+    const each = boxes.map(box => make("label", { title: data.languages[box.value].join(", ") }, box, ` ${box.value}`));
+    const languages = make("fieldset", {}, make("legend", { textContent: "languages" }), choices, ...each);
+    controls.replaceChildren(targetLabel, label, languages);
+    draw();
+  };
+
+  const draw = () => {
+    const chosen = boxes.flatMap((box, at) => box.checked ? [at] : []);
+    const values = now.values[+place.value];
+    const averages = values.map(of => chosen.length && chosen.every(at => of[at] !== null)
+      ? mean(chosen.map(at => of[at])) / 100 : null);
+    const bases = averages.filter((value, at) => now.runs[at][1] === 0 && value !== null);
+    const base = bases.length && bases.length >= now.planned ? mean(bases) : null;
+    const groups = new Map();
+    let lacking = 0;
+    now.runs.forEach(([name, k, seed, collapsed], at) => {
+      if (averages[at] === null) { lacking++; return; }
+      if (k === 0 || base === null) return;
+      if (!groups.has(k)) groups.set(k, []);
+      groups.get(k).push({ name, seed, collapsed, gain: averages[at] - base });
+    });
+    const found = [...groups].sort((a, b) => a[0] - b[0])
+      .map(([k, runs]) => ({ k, runs, ...summary(runs.map(run => run.gain), bases, now.seeded) }));
+    const points = value => {
+      const text = value.toFixed(1);
+      return +text === 0 ? "0.0" : `${value > 0 ? "+" : ""}${text}`;
+    };
+    const interval = one => one.half === null ? "" :
+      `, 95 % interval ${points(one.middle - one.half)} to ${points(one.middle + one.half)}`;
+    const text = one => `k = ${one.k}: ${points(one.middle)} points${interval(one)}, ${one.runs.length} runs`;
+    said.textContent = !chosen.length ? "Choose a language."
+      : base === null ? "No gain can be stated: k = 0 lacks one of these languages here."
+        : `${now.name}, ${chosen.length} of ${now.languages.length} languages. ${found.map(text).join("; ")}.`
+          + (lacking ? ` ${lacking} runs lack one of these languages and are left out.` : "");
+    if (!found.length) { drawing.replaceChildren(); return; }
+    const all = [0, ...found.flatMap(one => [one.middle + (one.half ?? 0), one.middle - (one.half ?? 0),
+      ...one.runs.map(run => run.gain)])];
+    let low = Math.min(...all), high = Math.max(...all);
+    const pad = Math.max((2 - (high - low)) / 2, .06 * (high - low));
+    low -= pad; high += pad;
+    const width = 420, height = 220, y = value => height * (1 - (value - low) / (high - low));
+    const ks = [0, ...found.map(one => one.k)], x = k => width * (ks.indexOf(k) + .5) / ks.length;
+    const panel = svg("g", { transform: "translate(52 10)" });
+    const power = 10 ** Math.floor(Math.log10((high - low) / 4));
+    const step = power * [1, 2, 5, 10].find(times => (high - low) / (power * times) <= 8);
+    for (let tick = Math.ceil(low / step); tick <= high / step; tick++) {
+      panel.append(svg("path", { class: tick ? "grid" : "edge", d: `M0 ${y(tick * step)}H${width}` }),
+        svg("text", { class: "y", x: -7, y: y(tick * step) + 4 }, `${+(tick * step).toFixed(6)}`));
+    }
+    for (const k of ks) panel.append(svg("text", { class: "k", x: x(k), y: height + 18 }, `${k}`));
+    panel.append(svg("text", { class: "axis", x: width / 2, y: height + 36 }, "number of intermediate tasks, k"),
+      svg("text", { class: "axis", transform: `translate(-38 ${height / 2}) rotate(-90)` }, "gain in points"),
+      svg("path", { class: "line c0 main", d: `M${x(0)} ${y(0)}${found.map(one => `L${x(one.k)} ${y(one.middle)}`).join("")}` }));
+    for (const one of found) {
+      if (one.half !== null) {
+        panel.append(svg("path", { class: "whisker c0", d: `M${x(one.k)} ${y(one.middle + one.half)}V${y(one.middle - one.half)}` }));
+      }
+      panel.append(svg("circle", { class: "mark c0", cx: x(one.k), cy: y(one.middle), r: 4.5 }, svg("title", {}, text(one))));
+      one.runs.forEach((run, at) => {
+        const cx = x(one.k) + 7 + 12 * at / one.runs.length, cy = y(run.gain);
+        const title = svg("title", {}, `${run.name}, seed ${run.seed}: ${points(run.gain)} points`);
+        panel.append(run.collapsed
+          ? svg("path", { class: "cross c0", transform: `translate(${cx} ${cy})`, d: "M-3-3L3 3M-3 3L3-3" }, title)
+          : svg("circle", { class: "dot c0", cx, cy, r: 2.6 }, title));
+      });
+    }
+    const size = { width: width + 66, height: height + 60, viewBox: `0 0 ${width + 66} ${height + 60}` };
+    drawing.replaceChildren(svg("svg", { class: "curve gain", role: "img", "aria-label": said.textContent, ...size }, panel));
+  };
+
+  figure.prepend(make("h3", { textContent: "Look closer" }), controls, drawing, said);
+  figure.hidden = false;
+  target();
+})();
