@@ -55,7 +55,7 @@ def measured(name: str, scale: float) -> Row:
         back = neighbours(candidates, queries, keep)
         both = (Neighbours(index.numpy(), values.numpy().astype(np.float64)) for index, values in (found, back))
         mine(*both)
-    row = Row(f"{name}, {sizes[0]:,} x {sizes[1]:,} x {width}", "GiB", [resident_gib("VmHWM") - before])
+    row = Row(f"{name}, {sizes[0]:,} x {sizes[1]:,} x {width}", "GiB", [max(2**-20, resident_gib("VmHWM") - before)])
     row.against("the whole matrix", row.ours, [sizes[0] * sizes[1] * 4 / 2**30], more_is_faster=False)
     print(f"{row.case}: {time.monotonic() - started:,.0f} s with {torch.get_num_threads()} threads")
     return row

@@ -487,7 +487,7 @@ KINDS: dict[str, Bad] = {
     "a study function is unknown": Bad(
         nothing, "run {study}:won --data {data} --store {store}", ("own.py 'won'", "did you mean 'own'?")
     ),
-    "a study is unknown": Bad(nothing, "run scalin --store {store}", ("study 'scalin'", "did you mean 'scaling'?")),
+    "a study is unknown": Bad(nothing, "run scalin --store {store}", ("study 'scalin'", "did you mean 'scaling'")),
     # the machine
     "a device is unknown": Bad(nothing, "RUN --device tpu", ("--device tpu: expected auto, cpu, cuda or cuda:N",)),
     "a device is not here": Bad(nothing, "RUN --device cpu,cuda:99", ("device cuda:99: torch ", "one of cpu")),

@@ -60,6 +60,11 @@ def matrix(column: Any) -> np.ndarray:
 # ------------------------------------------------------------ vectors
 
 
+def resolved(cache_dir: Path) -> Encoder:
+    """The encoder as a plan has it: its folder is found by what its tokenizer was trained on."""
+    return replace(TINY, content=Sources(None, cache_dir).encoder(TINY))
+
+
 def states(folder: Path, texts: list[tuple[str, ...]], tokenizer: Any) -> list[Tensor]:
     """The last hidden state [t, H] of every text alone, by transformers itself."""
     plain = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
@@ -72,7 +77,11 @@ def test_labelled_vectors_are_means_of_transformers_states(model: Model, cache_d
     embedding, features, result = kept(stage, cache_dir, tmp_path / "out")
     own = Context(inputs={}, work=tmp_path, data_dir=None, cache_dir=cache_dir)
     chosen = [examples(find("mini-nli"), "dev", "en")[at] for at in features["example"].to_pylist()]
-    found = states(encoder_folder(TINY, own), [(one.first, one.second) for one in chosen], model.tokenizer)
+    found = states(
+        encoder_folder(resolved(cache_dir), own),
+        [(one.first, one.second) for one in chosen],
+        model.tokenizer,
+    )
     expected = torch.stack([hidden.mean(0) for hidden in found]).numpy()
     np.testing.assert_allclose(matrix(features["vector"]), expected, atol=1e-5)
     assert features["label"].to_pylist() == [one.label for one in chosen]
@@ -84,7 +93,7 @@ def test_labelled_vectors_are_means_of_transformers_states(model: Model, cache_d
 
 def test_a_choice_and_a_word_have_a_vector_each(model: Model, cache_dir: Path, tmp_path: Path) -> None:
     own = Context(inputs={}, work=tmp_path, data_dir=None, cache_dir=cache_dir)
-    folder = encoder_folder(TINY, own)
+    folder = encoder_folder(resolved(cache_dir), own)
     _, features, _ = kept(Probe(TINY, "mini-choice", "dev", num_examples=12), cache_dir, tmp_path / "choice")
     rows = examples(find("mini-choice"), "dev", "en")
     numbers = features["example"].to_pylist()
