@@ -3,7 +3,7 @@
     python benchmarks/methods.py [--device cpu] [--methods plain adversarial ...] [--steps 12] [--repeats 5] [--save]
 
 The stages are those of the study ``alternatives`` on the miniature's four tasks, 32 examples a step, from an encoder of
-random weights of e5-small's shape (12 layers of width 384) with a vocabulary of 4,000. A repeat trains every stage for
+random weights, 6 layers of width 256 with a vocabulary of 4,000. A repeat trains every stage for
 ``--steps`` steps, in one order and then in the other, and takes the median of the steps after the first three; the
 ratio is a method's seconds over the plain ones of the same repeat, the other way round than elsewhere: how many times
 longer. How the steps are done (a captured graph, or plainly and why) is in the notes. Ways of combining trainings
@@ -31,7 +31,7 @@ from xstilts.studies.alternatives import METHODS, alternatives
 from xstilts.study import Sources, make_plan
 
 SHAPE = Tiny(
-    vocab_size=4000, hidden_size=384, num_layers=12, num_heads=12, intermediate_size=1536, initializer_range=0.02
+    vocab_size=4000, hidden_size=256, num_layers=6, num_heads=8, intermediate_size=1024, initializer_range=0.02
 )
 COMBINED = ("sequential", "merged", "ties", "dare")
 WARMUP = 3
