@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
 import time
 import typing
@@ -51,6 +52,8 @@ def serve_command(
     name = stored_name(study)
     check_tasks(opened, name)
     server = make_server(lambda: _page(opened, name), port)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a process that a shell started in the background ignores Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     print(f"http://{_HOST}:{server.server_port}/{server.secret}/", flush=True)  # type: ignore[attr-defined]
     try:
         server.serve_forever()
