@@ -17,6 +17,7 @@ from small import CPU, TINY, encoded, shaken, small_folders
 from xstilts import tasks
 from xstilts.engine import Context, Interrupted, encoder_folder, perform
 from xstilts.engine.encoder import layers_of
+from xstilts.engine.evaluate import forget_model
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
@@ -58,6 +59,12 @@ def matrix(column: Any) -> np.ndarray:
 
 
 # ------------------------------------------------------------ vectors
+
+
+@pytest.fixture(autouse=True)
+def no_model_in_hand() -> None:
+    """Another file's test may have changed the weights of the one that this process measured last."""
+    forget_model()
 
 
 def resolved(cache_dir: Path) -> Encoder:
