@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from xstilts.engine.model import Model
 from xstilts.engine.packing import Batch, collate
 from xstilts.engine.retrieval import Cell, Vectors
 from xstilts.stage import Encoder, Tiny
+from xstilts.study import Sources
 from xstilts.tasks import Choices, Choose, Kind, Passage, Task, Tokens, examples, find
 from xstilts.tasks.readers import Row
 
@@ -108,7 +110,12 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 def small_folders(cache_dir: Path, folder: Path) -> dict[str, Path]:
     """Hugging Face folders of a tiny XLM-R with a trained vocabulary, and of a BERT of characters."""
     context = Context(inputs={}, work=cache_dir, data_dir=None, cache_dir=cache_dir)
-    return {"pieces": encoder_folder(TINY, context), "characters": characters_folder(folder)}
+    return {"pieces": encoder_folder(resolved(cache_dir), context), "characters": characters_folder(folder)}
+
+
+def resolved(cache_dir: Path) -> Encoder:
+    """`TINY` as a plan has it: its folder is found by the text that its tokenizer was trained on."""
+    return replace(TINY, content=Sources(None, cache_dir).encoder(TINY))
 
 
 def shaken(folder: Path) -> Model:

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModel
 
-from small import CPU, TINY, encoded, shaken, small_folders
+from small import CPU, TINY, encoded, resolved, shaken, small_folders
 from xstilts import tasks
 from xstilts.engine import Context, Interrupted, encoder_folder, perform
 from xstilts.engine.encoder import layers_of
-from xstilts.engine.evaluate import forget_model
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
@@ -59,17 +58,6 @@ def matrix(column: Any) -> np.ndarray:
 
 
 # ------------------------------------------------------------ vectors
-
-
-@pytest.fixture(autouse=True)
-def no_model_in_hand() -> None:
-    """Another file's test may have changed the weights of the one that this process measured last."""
-    forget_model()
-
-
-def resolved(cache_dir: Path) -> Encoder:
-    """The encoder as a plan has it: its folder is found by what its tokenizer was trained on."""
-    return replace(TINY, content=Sources(None, cache_dir).encoder(TINY))
 
 
 def states(folder: Path, texts: list[tuple[str, ...]], tokenizer: Any) -> list[Tensor]:
