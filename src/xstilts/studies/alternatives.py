@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from xstilts.mixture import Budget, Mixture
-from xstilts.recipe import POOLINGS, STILTS, Lora, Recipe, Robust
+from xstilts.recipe import POOLINGS, Lora, Recipe, Robust
 from xstilts.spec import one_of
 from xstilts.stage import Encoder, Merge, Stage, Train, Views
 from xstilts.translators import Translator
 
 from .parts import (
-    TINY_LEARNING_RATE,
     Model,
     StandIns,
     find_target,
     in_languages,
+    plain_recipe,
     prefix_of,
     sequence,
     start_of,
@@ -216,16 +216,8 @@ def alternatives(
         for word in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))
     ]
     instead.check()
-    if learning_rate is None:
-        learning_rate = TINY_LEARNING_RATE if encoder == "tiny" else STILTS.learning_rate
-    recipe = replace(
-        STILTS,
-        learning_rate=learning_rate,
-        batch_examples=batch_examples,
-        max_tokens=max_tokens,
-        precision=precision,
-        num_threads=num_threads,
-    )
+    settings = {"batch_examples": batch_examples, "max_tokens": max_tokens}
+    recipe = plain_recipe(encoder, learning_rate, precision=precision, num_threads=num_threads, **settings)
     text = text or ("mini-text" if miniature else "text@leipzig")
     setting = _Setting(
         start=start_of(encoder, revision, text, mlm_examples, recipe, mlm),

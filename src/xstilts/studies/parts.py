@@ -59,6 +59,12 @@ def start_of(
     return Train(start, Mixture((text,)), Budget(mlm_examples), plain)
 
 
+def plain_recipe(encoder: str, learning_rate: float | None, **settings: Any) -> Recipe:
+    """Jiant's recipe with other settings; without a rate, its own, or the one of ``tiny``."""
+    usual = TINY_LEARNING_RATE if encoder == "tiny" else STILTS.learning_rate
+    return replace(STILTS, learning_rate=usual if learning_rate is None else learning_rate, **settings)
+
+
 def sequence(
     start: Encoder | Train,
     tasks: Sequence[str],

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from xstilts.mixture import PER_TASK, Budget, Mixture
-from xstilts.recipe import POOLINGS, STILTS
+from xstilts.recipe import POOLINGS
 from xstilts.spec import one_of
 from xstilts.stage import HeldOut, Merge, Stage, Train, Views
 from xstilts.tasks import find
@@ -17,11 +17,11 @@ from xstilts.tasks import find
 from .controls import check_controls, examples_at, on_text, whole_budget
 from .designs import drawn_order, sizes_of, subsets
 from .parts import (
-    TINY_LEARNING_RATE,
     Model,
     StandIns,
     find_target,
     in_languages,
+    plain_recipe,
     prefix_of,
     sequence,
     start_of,
@@ -170,16 +170,8 @@ def scaling(
         for word in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))
     ]
     instead.check()
-    if learning_rate is None:
-        learning_rate = TINY_LEARNING_RATE if encoder == "tiny" else STILTS.learning_rate
-    recipe = replace(
-        STILTS,
-        learning_rate=learning_rate,
-        batch_examples=batch_examples,
-        max_tokens=max_tokens,
-        precision=precision,
-        num_threads=num_threads,
-    )
+    settings = {"batch_examples": batch_examples, "max_tokens": max_tokens}
+    recipe = plain_recipe(encoder, learning_rate, precision=precision, num_threads=num_threads, **settings)
     views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
     chosen_by = None
     if merge == "greedy" or held_out:
