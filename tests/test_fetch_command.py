@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 import xstilts
 from program import Call, Ended, refused
 from test_sources import publish
-from xstilts import tasks
+from xstilts import manifest, tasks
 
 TASK, OTHER = "paws-x@dev-half", "qqp"
 ENCODER = "some/small-encoder"
@@ -96,6 +98,27 @@ def test_the_manifest_lies_in_the_cache_folder_and_grows(call: Call, tmp_path: P
     call("fetch", OTHER, "--cache", str(tmp_path / "other"))
     assert len(entries(tmp_path / "other" / "fetched.json")) == len(first)
     assert call("fetch", OTHER, "--quiet") == Ended(0, "", "")
+
+
+def test_two_that_fetch_at_once_lose_nothing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second begins while the first is about to write what it has read."""
+    for name in (OTHER, ENCODER):  # into the cache
+        call("fetch", name, "--manifest", f"{name.partition('/')[0]}.json")
+    files = [Path(huggingface_hub.constants.HF_HUB_CACHE).rglob(name) for name in ("train-*.parquet", "config.json")]
+    first, second = (next(iter(found)) for found in files)
+    write, threads = manifest.write_atomically, list[threading.Thread]()
+
+    def meanwhile(path: Path, text: str) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=manifest.add, args=(path, [second], "1")))
+            threads[0].start()
+            threads[0].join(0.3)
+        write(path, text)
+
+    monkeypatch.setattr(manifest, "write_atomically", meanwhile)
+    manifest.add(Path("both.json"), [first], "1")
+    threads[0].join()
+    assert {entry["type"] for entry in entries(Path("both.json"))} == {"dataset", "model"}
 
 
 def test_what_came_before_a_failure_is_written_down(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from .spec import file_sha256, write_atomically
 
 FORMAT = 1
@@ -20,7 +22,8 @@ _FOLDER = re.compile(r"(dataset|model)s--(.+)")
 def add(manifest: Path, files: Iterable[Path], version: str) -> list[str]:
     """Enter files of the Hugging Face cache into a manifest, which is made if absent.
 
-    An entry that is there already stays: a file of one commit never changes.
+    An entry that is there already stays: a file of one commit never changes. Several processes may enter files into one
+    manifest at once; a lock beside it, ``.NAME.lock``, which stays, lets one after the other.
 
     Args:
         manifest: JSON, ``{"format": 1, "files": [entry ...]}``; an entry has the repository's ``type`` (dataset or
@@ -35,16 +38,18 @@ def add(manifest: Path, files: Iterable[Path], version: str) -> list[str]:
     Raises:
         ValueError: for a file that is no manifest.
     """
-    entries = read(manifest) if manifest.exists() else {}
+    fetched = [{**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in files]
     date = datetime.now(UTC).isoformat(timespec="seconds")
     problems: list[str] = []
-    for file in files:
-        found = {**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
-        known = entries.setdefault(_name(found), found | {"date": date, "xstilts": version})
-        if known["sha256"] != found["sha256"]:
-            problems.append(f"{_name(found)}: not the bytes of {known['date']} in {manifest}")
-    document = {"format": FORMAT, "files": [entries[name] for name in sorted(entries)]}
-    write_atomically(manifest, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(manifest.with_name(f".{manifest.name}.lock")):
+        entries = read(manifest) if manifest.exists() else {}
+        for found in fetched:
+            known = entries.setdefault(_name(found), found | {"date": date, "xstilts": version})
+            if known["sha256"] != found["sha256"]:
+                problems.append(f"{_name(found)}: not the bytes of {known['date']} in {manifest}")
+        document = {"format": FORMAT, "files": [entries[name] for name in sorted(entries)]}
+        write_atomically(manifest, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     return problems
 
 
