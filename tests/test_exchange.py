@@ -15,7 +15,7 @@ import torch
 
 from small import Given
 from xstilts import exchange, scoring, submission, tasks
-from xstilts.engine.retrieval import mining
+from xstilts.engine.retrieval import mining, search
 from xstilts.exchange import file_of, read_predictions, write_predictions
 from xstilts.metrics import classification, qa, spans
 from xstilts.submission import render, score
@@ -181,7 +181,7 @@ def test_what_is_missing_is_named_and_takes_its_averages_away(gold: Path, small:
     assert "qa                   -  without mlqa" in text
 
 
-def test_xtreme_r_has_no_mean_while_two_of_its_tasks_have_no_scores(small: Path, tmp_path: Path) -> None:
+def test_xtreme_r_has_no_mean_while_lareqa_has_no_files(small: Path, tmp_path: Path) -> None:
     for code in tasks.BENCHMARKS["xtreme-r"]["xcopa"]:
         write_gold(tmp_path / "p", "xcopa", "test", code, small)
     document = score(tmp_path / "p", small, "xtreme-r")
@@ -253,7 +253,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("mlqa/test-de.json", '{"test0": "a", "test0": "b"}', "two for the id 'test0'"),
     ("mlqa/test-de.json", '{"test0": ["a"]}', "id 'test0': expected an answer as text"),
     ("mlqa/test-de.json", '{"test0":\n"a",}', "test-de.json:2: expected one JSON object, got broken JSON"),
-    ("mlqa/test-de.json", '[["test0", "a"]]', "expected one JSON object with an answer by question id"),
+    ("mlqa/test-de.json", '[["test0", "a"]]', "expected one JSON object of answers by id"),
     ("tatoeba/test-de.tsv", "0\n4\n3\n1\n5\n", "test-de.tsv:5: expected the index of a sentence from 0 to 4, got '5'"),
     ("tatoeba/test-de.tsv", "0\n4\n3\n1\n[2]\n", "test-de.tsv:5: expected the index of a sentence from 0 to 4"),
     ("tatoeba/test-de.tsv", "0\n1\n2\n3\n4\n", "(1 are right), got lines in the order of the release (5 are right)"),
@@ -433,7 +433,7 @@ def test_what_is_written_scores_as_what_is_stored(task: str, small: Path, tmp_pa
     rows: list[Any] = tasks.examples(declared, "test", language, small)
     table = stored(task, rows)
     written = write_predictions(table, task, language, tmp_path / "p", split="test", data_dir=small)
-    assert written.relative_to(tmp_path / "p").as_posix() == file_of(task, "test", language)
+    assert [path.relative_to(tmp_path / "p").as_posix() for path in written] == [file_of(task, "test", language)]
     with pytest.raises(FileExistsError):
         write_predictions(table, task, language, tmp_path / "p", split="test", data_dir=small)
     benchmark = "xtreme-r" if task == "xcopa" else "xtreme"
@@ -453,7 +453,7 @@ def test_real_retrieval_is_written_in_the_order_of_the_english_texts(data_dir: P
     if not tasks.available(tasks.find("tatoeba"), "test", "te", data_dir):
         pytest.skip(f"no Tatoeba in {data_dir}")
     table = retrieval(234, layers=1)
-    path = write_predictions(table, "tatoeba", "te", tmp_path, split="test", data_dir=data_dir)
+    (path,) = write_predictions(table, "tatoeba", "te", tmp_path, split="test", data_dir=data_dir)
     assert len(path.read_text().split()) == 234
     found = score(tmp_path, data_dir)["tasks"]["tatoeba"]["languages"]["te"]
     values = scoring.score(table, "embed", "accuracy")["values"]
@@ -477,7 +477,7 @@ def test_mined_pairs_are_written_by_the_threshold_of_dev(tmp_path: Path) -> None
     every = torch.stack([vectors[entry.text[-1]] for _, entries in parts for entry in entries])
     table = mining(Given(every, "mean"), parts, 8)
     table = table.set_column(table.column_names.index("layer"), "layer", pa.array([1] * len(table), pa.int16()))
-    path = write_predictions(table, "bucc", "de", tmp_path / "p", split="test", data_dir=tmp_path / "data")
+    (path,) = write_predictions(table, "bucc", "de", tmp_path / "p", split="test", data_dir=tmp_path / "data")
     assert path.relative_to(tmp_path / "p").as_posix() == "bucc2018/test-de.tsv"
     assert path.read_text() == "de-2\ten-2\n"
     found = score(tmp_path / "p", tmp_path / "data")["tasks"]["bucc"]["languages"]["de"]
@@ -496,10 +496,108 @@ def test_mined_pairs_are_written_by_the_threshold_of_dev(tmp_path: Path) -> None
         )
 
 
+def test_the_profiles_layer_goes_by_the_encoders_depth(small: Path, tmp_path: Path) -> None:
+    """An encoder of 24 layers of which 8 and 14 were measured: XTREME reads 14, not 14/24 of 14."""
+    table = retrieval(5, layers=14)
+    kept = table.filter([layer in (8, 14) for layer in table["layer"].to_pylist()])
+    write_predictions(kept, "tatoeba", "de", tmp_path / "p", split="test", data_dir=small, num_layers=24)
+    found = score(tmp_path / "p", small)["tasks"]["tatoeba"]["languages"]["de"]
+    values = {v["layer"]: v["value"] for v in scoring.score(table, "embed", "accuracy")["values"] if at_mean(v)}
+    assert found["value"] == values[14] != values[8]
+
+
+def at_mean(value: dict[str, Any]) -> bool:
+    return (value["pooling"], value["direction"]) == ("mean", "en->xx")
+
+
+def mention(id: str, code: str, entity: str) -> dict[str, Any]:
+    context = {"text": "A town.", "language": code, "sentence_spans": [{"start": 0, "end": 7}]}
+    span = {"start": 2, "end": 6, "text": "town"}
+    return {"context": context, "mentions": [{"example_id": id, "mention_span": span, "entity_id": entity}]}
+
+
+@pytest.fixture
+def mentions(tmp_path: Path) -> Path:
+    """Mewsli-X with a mention in each language, two in Arabic, and 25 entities."""
+    codes = [*tasks.BENCHMARKS["xtreme-r"]["mewsli-x"], "ar"]
+    rows = [mention(f"m{n}", code, f"Q{n % 3}") for n, code in enumerate(codes)]
+    put(tmp_path / "d/mewsli_x/wikinews_mentions-test.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    spans = [{"start": 0, "end": 1}]
+    entities = [{"entity_id": f"Q{n}", "description": f"{n}.", "description_language": "en"} for n in range(25)]
+    text = "".join(json.dumps(one | {"sentence_spans": spans}) + "\n" for one in entities)
+    put(tmp_path / "d/mewsli_x/candidate_set_entities.jsonl", text)
+    return tmp_path / "d"
+
+
+def test_rankings_of_entities_count_by_the_rank_of_the_right_one(mentions: Path, tmp_path: Path) -> None:
+    """As XTREME-R's mock data: ``mewslix/test-ar.json`` with ids of entities by the id of a mention."""
+    rankings: dict[str, dict[str, list[str]]] = {}
+    for n, code in enumerate([*tasks.BENCHMARKS["xtreme-r"]["mewsli-x"], "ar"]):
+        rankings.setdefault(code, {})[f"m{n}"] = [f"Q{(n + 1) % 3}", f"Q{n % 3}"]
+    rankings["ar"] = {"m0": ["Q0"], "m11": [*(f"Q{n}" for n in range(3, 23)), "Q2"]}  # first, and behind the 20th
+    for code, ranking in rankings.items():
+        put(tmp_path / f"p/mewslix/test-{code}.json", json.dumps(ranking))
+    document = score(tmp_path / "p", mentions, "xtreme-r")
+    found = document["tasks"]["mewsli-x"]
+    assert found["languages"] == {
+        code: {"value": 0.5, "mrr": 0.5, "num_examples": len(ranking)} for code, ranking in rankings.items()
+    }
+    assert found["mean"] == {"value": 0.5, "mrr": 0.5}
+    assert document["unread"] == []
+    assert ["ar", "50.00"] in [line.split() for line in render(document)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"m0": ["Q0"]}', "expected one ranking for each of 2 mentions, got 1; 1 are missing, the id 'm11' first"),
+        ('{"m0": ["Q0"], "m11": "Q0"}', "id 'm11': expected a list of ids of entities, best first, got Q0"),
+        ('{"m0": ["Q0"], "m11": [5]}', "id 'm11': expected a list of ids of entities, best first, got [5]"),
+    ],
+)
+def test_rankings_that_do_not_fit_are_refused(text: str, message: str, mentions: Path, tmp_path: Path) -> None:
+    put(tmp_path / "p/mewslix/test-ar.json", text)
+    assert message in score(tmp_path / "p", mentions, "xtreme-r")["tasks"]["mewsli-x"]["refused"]["ar"]
+
+
+def test_mentions_without_their_entities_are_no_labels(mentions: Path, tmp_path: Path) -> None:
+    put(tmp_path / "p/mewslix/test-ar.json", "{}")
+    file = mentions / "mewsli_x/wikinews_mentions-test.jsonl"
+    for text, why in (
+        (file.read_text().replace('"Q2"', '""'), "jsonl:3:mentions[0]: no entity"),
+        (json.dumps(mention("m", "de", "Q0")), "unknown language of Mewsli-X's mentions 'ar'"),
+    ):
+        file.write_text(text)
+        assert why in score(tmp_path / "p", mentions, "xtreme-r")["tasks"]["mewsli-x"]["no_labels"]["ar"]
+    assert "no mentions of Mewsli-X: looked for wikinews" in str(
+        score(tmp_path / "p", None, "xtreme-r")["tasks"]["mewsli-x"]["no_labels"]["ar"]
+    ).replace("mewsli_x/", "")
+
+
+def test_a_search_is_written_as_a_file_for_each_language_and_scores_as_stored(
+    mentions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tasks._known, "mewsli-x", replace(tasks.find("mewsli-x"), rows={}))
+    entries: list[Any] = tasks.examples(tasks.find("mewsli-x"), "test", "mul", mentions)
+    vectors = torch.rand(len(entries), 8, generator=torch.Generator().manual_seed(1))
+    table = search(Given(vectors, "mean"), entries, 20)
+    poolings = table.column_names.index("pooling")
+    table = table.set_column(poolings, "pooling", pa.array(["pooler"] * len(table)))
+    options: dict[str, Any] = {"split": "test", "data_dir": mentions, "profile": "xtreme-r-2021", "num_layers": 2}
+    paths = write_predictions(table, "mewsli-x", "mul", tmp_path / "p", **options)
+    assert [path.name for path in paths] == [f"test-{code}.json" for code in tasks.BENCHMARKS["xtreme-r"]["mewsli-x"]]
+    found = score(tmp_path / "p", mentions, "xtreme-r")["tasks"]["mewsli-x"]["languages"]
+    values = scoring.score(table, "search", "mrr")["values"]
+    assert {code: cell["value"] for code, cell in found.items()} == {v["language"]: v["value"] for v in values}
+    assert len({value["value"] for value in values}) > 1
+    with pytest.raises(ValueError, match="at layer 24, pooling pooler, direction query->pool, got 0"):
+        write_predictions(table, "mewsli-x", "mul", tmp_path / "q", **options | {"num_layers": 24})
+
+
 def test_tydiqa_is_written_as_xtremes_test(small: Path, tmp_path: Path) -> None:
     rows: list[Any] = tasks.examples(tasks.find("tydiqa"), "dev", "sw", small)
     table = pa.table({"id": [row.id for row in rows], "prediction": [row.answers[0][0] for row in rows]})
-    path = write_predictions(table, "tydiqa", "sw", tmp_path / "p", split="dev")
+    (path,) = write_predictions(table, "tydiqa", "sw", tmp_path / "p", split="dev")
     assert path == tmp_path / "p/tydiqa/test-sw.json"
     assert score(tmp_path / "p", small)["tasks"]["tydiqa"]["languages"]["sw"]["value"] == 1
 

@@ -424,6 +424,9 @@ def test_lareqa_is_one_pool_of_the_sentences_of_all_languages(tmp_path: Path) ->
     fewer = write_json(tmp_path / "fr.json", document(*other[:2], **german))
     with pytest.raises(ValueError, match=r"fr.json: expected the questions of .*en.json, got .* for 'q3'"):
         list(readers.lareqa(*paths, fewer))
+    answered = {row["id"]: [gold[:2] for gold in row["golds"]] for row in readers.mlqa_r(paths[0], fewer)}
+    assert answered["en q1"] == answered["fr q1"] == ["en", "fr"]
+    assert answered["en q3"] == ["en"], "MLQA asks each question in some of its languages"
 
 
 @pytest.mark.parametrize(

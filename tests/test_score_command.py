@@ -69,10 +69,21 @@ def test_a_models_stored_predictions_become_a_folder(tmp_path: Path) -> None:
     files = json.loads(answer.text)["files"]
     assert sorted(files) == [str(tmp_path / f"out/xquad/test-{code}.json") for code in ("de", "ru", "zh")]
     assert json.loads(Path(files[0]).read_text()) == {"x0": "Ada", "x1": "in Köln"}
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match=r"xquad/test-(de|ru).json is there already"):
         export_predictions_command([MODEL.id], tmp_path / "out", store=tmp_path / "store")
     with pytest.raises(ValueError, match="unknown measurement or measured stage 'train-0'"):
         export_predictions_command(["train-0"], tmp_path / "out", store=tmp_path / "store")
+
+
+def test_two_measurements_for_one_file_are_named_before_anything_is_written(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    both = [Evaluate(model, "xquad", "de") for model in (MODEL, OTHER)]
+    for stage in (Evaluate(MODEL, "xquad", "ru"), *both):
+        publish(store, stage, ANSWERS)
+    with pytest.raises(ValueError, match=r"test-de.json: expected one measurement for it") as caught:
+        export_predictions_command([MODEL.id, OTHER.id], tmp_path / "out", store=tmp_path / "store")
+    assert all(stage.id in str(caught.value) for stage in both)
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_predictions_are_not_exported(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ README.md and ``evaluate.py``; ``mock_test_data`` has one of each).
   sentence found, whose order is the release's.
 * ``bucc2018``: tsv, the mined pairs of ids.
 * ``xcopa``, of XTREME-R: jsonl, ``{"label": 0}`` (``third_party/run_xcopa.py``).
+* ``mewslix``, of XTREME-R: json, ``{id of a mention: [ids of entities, best first]}``, of which 20 count
+  (``third_party/utils_mewslix.py``), one file for each language of mentions.
 """
 
 from __future__ import annotations
@@ -25,7 +27,22 @@ from .metrics.mining import extract
 from .metrics.retrieval import Neighbours, nearest
 from .scoring import mining_sides
 from .spec import near, one_of
-from .tasks import Choose, Classify, Embed, Entry, Files, Kind, Mine, Span, Tag, Task, examples, find, layer_for
+from .tasks import (
+    Choose,
+    Classify,
+    Embed,
+    Entry,
+    Files,
+    Kind,
+    Mine,
+    Search,
+    Span,
+    Tag,
+    Task,
+    examples,
+    find,
+    layer_for,
+)
 from .tasks import profile as find_profile
 from .tasks.readers import jsonl, lines
 from .tasks.readers.text import text_lines
@@ -33,17 +50,19 @@ from .tasks.readers.text import text_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TASKS = ("xnli", "paws-x", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "bucc")
+TASKS = ("xnli", "paws-x", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "bucc", "mewsli-x")
 """The declared tasks that the layout has files for."""
 
 _FOLDERS = {"paws-x": "pawsx", "bucc": "bucc2018", "mewsli-x": "mewslix"}
-_ENDINGS = {"span": "json", "choose": "jsonl"}
+_ENDINGS = {"span": "json", "search": "json", "choose": "jsonl"}
 _RELEASED_AS = {("tydiqa", "test"): "dev"}
 _COLUMNS = {
     "span": ("id", "prediction"),
     "embed": ("layer", "pooling", "direction", "query", "neighbours", "similarities"),
     "mine": ("split", "layer", "pooling", "direction", "query", "num_ids", "golds", "neighbours", "similarities"),
+    "search": ("layer", "pooling", "direction", "query", "language", "neighbours", "similarities"),
 }
+NUM_RANKED = 20
 _ORDER_MARGIN = 0.1
 
 
@@ -67,6 +86,13 @@ def folder_of(task: str) -> str:
 def file_of(task: str, split: str, language: str) -> str:
     """The path of a task's predictions in one language, such as ``pawsx/test-de.tsv``; ``split`` is XTREME's name."""
     return f"{folder_of(task)}/{split}-{language}.{_ENDINGS.get(find(task).kind.name, 'tsv')}"
+
+
+def files_of(task: str, split: str, language: str) -> list[str]:
+    """The paths that a measurement of ``split``, as the task names it, becomes: one for each language that asks."""
+    official = next((name for (of, name), own in _RELEASED_AS.items() if (of, own) == (task, split)), split)
+    kind = find(task).kind
+    return [file_of(task, official, code) for code in (kind.queries if isinstance(kind, Search) else (language,))]
 
 
 def released_as(task: str, split: str) -> str:
@@ -103,7 +129,7 @@ def read_predictions(path: Path, task: Task, rows: Sequence[Any]) -> Any:
     """
     kind = task.kind
     if isinstance(kind, Span):
-        return _answers(path, {row.id for row in rows})
+        return _by_id(path, {row.id for row in rows}, "answer", "questions", _text)
     if isinstance(kind, Tag):
         return _tags(path, kind.labels, [len(row.tags) for row in rows])
     if isinstance(kind, Choose):
@@ -129,6 +155,28 @@ def read_pairs(path: Path, language: str) -> set[tuple[str, str]]:
             raise ValueError(f"{row.where}: expected {language}-NUMBER, a tab and en-NUMBER, got {row['text'][:60]!r}")
         pairs.add((match[1], match[2]))
     return pairs
+
+
+def read_rankings(path: Path, mentions: set[str]) -> dict[str, list[str]]:
+    """Read Mewsli-X's rankings: by each of the ids of ``mentions`` the ids of its first `NUM_RANKED` entities.
+
+    Raises:
+        Misfit: for other ids.
+        ValueError: for anything else.
+    """
+    return _by_id(path, mentions, "ranking", "mentions", _ranking)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected an answer as text, got {value!r}")
+    return value
+
+
+def _ranking(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(entity, str) for entity in value):
+        raise ValueError(f"expected a list of ids of entities, best first, got {str(value)[:60]}")
+    return value[:NUM_RANKED]
 
 
 def _spellings(task: Task) -> dict[str, str]:
@@ -196,8 +244,8 @@ def _choices(path: Path, num_choices: Sequence[int]) -> list[int]:
     return [row["label"] for row in read]
 
 
-def _answers(path: Path, ids: set[str]) -> dict[str, str]:
-    """Answers by question id, one for every question and no other."""
+def _by_id(path: Path, ids: set[str], what: str, asked: str, parse: Callable[[Any], Any]) -> dict[str, Any]:
+    """One value by id, one for every id and no other."""
     source = "\n".join(line for _, line in text_lines(path, blank=True))
     try:
         pairs = json.JSONDecoder(object_pairs_hook=tuple).decode(source)
@@ -205,23 +253,24 @@ def _answers(path: Path, ids: set[str]) -> dict[str, str]:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"{path}{line}: expected one JSON object, got broken JSON: {error}") from error
     if not isinstance(pairs, tuple):
-        raise ValueError(f"{path}: expected one JSON object with an answer by question id, got {str(pairs)[:60]!r}")
-    answers: dict[str, str] = {}
-    for id, answer in pairs:
-        if id in answers:
-            raise ValueError(f"{path}: expected one answer for each question, got two for the id {id!r}")
-        if not isinstance(answer, str):
-            raise ValueError(f"{path}: id {id!r}: expected an answer as text, got {answer!r}")
-        answers[id] = answer
-    missing, unknown = sorted(ids - answers.keys()), sorted(answers.keys() - ids)
+        raise ValueError(f"{path}: expected one JSON object of {what}s by id, got {str(pairs)[:60]!r}")
+    found: dict[str, Any] = {}
+    for id, value in pairs:
+        if id in found:
+            raise ValueError(f"{path}: expected one {what} for each id, got two for the id {id!r}")
+        try:
+            found[id] = parse(value)
+        except ValueError as error:
+            raise ValueError(f"{path}: id {id!r}: {error}") from error
+    missing, unknown = sorted(ids - found.keys()), sorted(found.keys() - ids)
     if missing or unknown:
-        message = f"{path}: expected answers to {len(ids):,} questions, got {len(answers):,}"
+        message = f"{path}: expected one {what} for each of {len(ids):,} {asked}, got {len(found):,}"
         if missing:
             message += f"; {len(missing):,} are missing, the id {missing[0]!r} first"
         if unknown:
             message += f"; {len(unknown):,} have an unknown id, {unknown[0]!r} first{near(unknown[0], missing)}"
-        raise Misfit(message, len(answers))
-    return answers
+        raise Misfit(message, len(found))
+    return found
 
 
 def _by_text(english: Sequence[str]) -> list[int]:
@@ -264,8 +313,11 @@ def write_predictions(
     split: str,
     data_dir: Path | None = None,
     profile: str = "xtreme-2020",
-) -> Path:
+    num_layers: int | None = None,
+) -> list[Path]:
     """Write a measurement's stored predictions as a file of the layout, which scores as they do.
+
+    A search in one pool becomes a file for each language of its queries.
 
     Args:
         predictions: the stored table.
@@ -275,9 +327,11 @@ def write_predictions(
         split: canonical split of the task.
         data_dir: folder of release files; retrieval needs the English texts for the order of the lines.
         profile: which layer and pooling of a retrieval measurement.
+        num_layers: of the encoder, by which the profile's layer goes; the highest hidden state that was measured when
+            ``None``.
 
     Returns:
-        The file.
+        The files: `files_of`.
 
     Raises:
         ValueError: for a task that the layout does not have, a column that is missing, a label without a spelling,
@@ -290,37 +344,44 @@ def write_predictions(
     if missing := [name for name in _COLUMNS.get(kind.name, ("prediction",)) if name not in predictions.column_names]:
         got = ", ".join(predictions.column_names)
         raise ValueError(f"predictions of {task} lack {', '.join(missing)}: got the columns {got}")
-    if isinstance(kind, Mine):
+    cell = (task, profile, num_layers)
+    if isinstance(kind, Mine | Search):
         entries: list[Any] = examples(declared, split, language, data_dir)
-        text = "".join(f"{source}\t{target}\n" for source, target in _mined(predictions, task, profile, entries))
+    if isinstance(kind, Search):
+        rankings = _rankings(predictions, *cell, entries)
+        texts = [json.dumps(rankings[code], indent=1) + "\n" for code in kind.queries]
+    elif isinstance(kind, Mine):
+        texts = ["".join(f"{source}\t{target}\n" for source, target in _mined(predictions, *cell, entries))]
     elif isinstance(kind, Embed):
         english = [row.second for row in examples(declared, split, language, data_dir)]  # type: ignore[union-attr]
-        found = _cell(predictions, task, profile, len(english))
-        text = "".join(f"{found[row]}\n" for row in _by_text(english))
+        found = nearest(f"profile {profile!r}", _cell(predictions, *cell, len(english)), 1)[0][:, 0]
+        texts = ["".join(f"{found[row]}\n" for row in _by_text(english))]
     elif isinstance(kind, Span):
         answers = zip(predictions["id"].to_pylist(), predictions["prediction"].to_pylist(), strict=True)
-        text = json.dumps(dict(answers), indent=1, ensure_ascii=False) + "\n"
+        texts = [json.dumps(dict(answers), indent=1, ensure_ascii=False) + "\n"]
     else:
         values = predictions["prediction"].to_pylist()
         if isinstance(kind, Tag):
-            text = "\n".join("".join(f"{tag}\n" for tag in tags) for tags in values)
+            texts = ["\n".join("".join(f"{tag}\n" for tag in tags) for tags in values)]
         elif isinstance(kind, Choose):
-            text = "".join(json.dumps({"label": value}) + "\n" for value in values)
+            texts = ["".join(json.dumps({"label": value}) + "\n" for value in values)]
         else:
             written = {label: spelled for spelled, label in _spellings(declared).items()}
-            text = "".join(f"{written[_known('label', value, written)]}\n" for value in values)
-    official = next((name for (of, name), own in _RELEASED_AS.items() if (of, own) == (task, split)), split)
-    path = folder / file_of(task, official, language)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    return path
+            texts = ["".join(f"{written[_known('label', value, written)]}\n" for value in values)]
+    paths = [folder / file for file in files_of(task, split, language)]
+    for path, text in zip(paths, texts, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    return paths
 
 
-def _mined(predictions: pa.Table, task: str, profile: str, entries: Sequence[Entry]) -> list[tuple[str, str]]:
+def _mined(
+    predictions: pa.Table, task: str, profile: str, num_layers: int | None, entries: Sequence[Entry]
+) -> list[tuple[str, str]]:
     """The pairs of ids that reach the threshold in a profile's layer and pooling, best first."""
     wanted, cells = find_profile(profile).protocol(task), list(mining_sides(predictions))
-    layer, _ = layer_for(wanted, max(cell[0] for cell in cells))
+    layer, _ = layer_for(wanted, num_layers or max(cell[0] for cell in cells))
     at = next((cell for cell in cells if cell[:2] == (layer, wanted.pooling)), None)
     if at is None:
         raise ValueError(f"profile {profile!r}: expected layer {layer}, {wanted.pooling}, which was not measured")
@@ -336,21 +397,33 @@ def _mined(predictions: pa.Table, task: str, profile: str, entries: Sequence[Ent
     return [(ids[0][source], ids[1][target]) for source, target, score in found if score >= threshold]
 
 
-def _cell(predictions: pa.Table, task: str, profile: str, num_rows: int) -> list[int]:
-    """The nearest candidate of each query in a profile's layer, pooling and direction."""
+def _rankings(
+    predictions: pa.Table, task: str, profile: str, num_layers: int | None, entries: Sequence[Entry]
+) -> dict[str, dict[str, list[str]]]:
+    """By language and id of each query the ids of its nearest candidates in a profile's layer and pooling."""
+    queries, pool = ([entry for entry in entries if entry.is_query == asks] for asks in (True, False))
+    neighbours = _cell(predictions, task, profile, num_layers, len(queries))
+    count = min(NUM_RANKED, len(pool))
+    found: dict[str, dict[str, list[str]]] = {}
+    for query, near_by in zip(queries, nearest(f"profile {profile!r}", neighbours, count)[0].tolist(), strict=True):
+        found.setdefault(query.language, {})[query.id] = [pool[index].id for index in near_by]
+    return found
+
+
+def _cell(predictions: pa.Table, task: str, profile: str, num_layers: int | None, num_queries: int) -> Neighbours:
+    """The neighbours of each query in a profile's layer, pooling and direction."""
     import pyarrow.compute as pc
 
     wanted = find_profile(profile).protocol(task)
-    layer, _ = layer_for(wanted, pc.max(predictions["layer"]).as_py())
+    layer, _ = layer_for(wanted, num_layers or pc.max(predictions["layer"]).as_py())
     chosen = {"layer": layer, "pooling": wanted.pooling, "direction": wanted.direction}
     cell = predictions
     for name, value in chosen.items():
         cell = cell.filter(pc.equal(cell[name], value))
     cell = cell.sort_by("query")
-    if cell["query"].to_pylist() != list(range(num_rows)):
+    if cell["query"].to_pylist() != list(range(num_queries)):
         where = ", ".join(f"{name} {value}" for name, value in chosen.items())
         raise ValueError(
-            f"profile {profile!r}: expected one row for each of {num_rows} queries at {where}, got {cell.num_rows}"
+            f"profile {profile!r}: expected one row for each of {num_queries} queries at {where}, got {cell.num_rows}"
         )
-    neighbours = Neighbours(cell["neighbours"].to_pylist(), cell["similarities"].to_pylist())
-    return [int(index) for index in nearest(f"profile {profile!r}", neighbours, 1)[0][:, 0]]
+    return Neighbours(cell["neighbours"].to_pylist(), cell["similarities"].to_pylist())

@@ -59,7 +59,7 @@ def export_predictions_command(
     """
     import pyarrow.parquet as pq
 
-    from .exchange import TASKS, write_predictions
+    from .exchange import TASKS, files_of, write_predictions
     from .scoring import PREDICTIONS
     from .spec import file_sha256, one_of
     from .store import Store
@@ -76,19 +76,32 @@ def export_predictions_command(
     models = {record["id"]: record["declaration"]["model"].get("stage") for record in measured}
     for id in ids:
         one_of("measurement or measured stage", id, sorted({*models, *filter(None, models.values())}))
-    files = []
-    for record in measured:
+    places: dict[Path, str] = {}
+    wanted = [record for record in measured if {record["id"], models[record["id"]]} & {*ids}]
+    for record in wanted:  # before anything is written
         what = record["declaration"]
-        if not {record["id"], models[record["id"]]} & {*ids}:
-            continue
+        for place in (out / file for file in files_of(what["task"], what["split"], what["language"])):
+            if place in places:
+                raise ValueError(f"{place}: expected one measurement for it, got {places[place]} and {record['id']}")
+            if place.exists():
+                raise FileExistsError(f"{place} is there already, and nothing is overwritten; expected another --out")
+            places[place] = record["id"]
+    for record in wanted:
+        what = record["declaration"]
         path = opened.folder(record["id"]) / PREDICTIONS
         if not path.is_file() or file_sha256(path) != record["files"].get(PREDICTIONS, {}).get("sha256"):
             raise ValueError(f"{path}: missing or not what was published")
-        table, split = pq.read_table(path), what["split"]
-        written = write_predictions(
-            table, what["task"], what["language"], out, split=split, data_dir=data, profile=profile
+        write_predictions(
+            pq.read_table(path),
+            what["task"],
+            what["language"],
+            out,
+            split=what["split"],
+            data_dir=data,
+            profile=profile,
+            num_layers=record.get("result", {}).get("num_layers"),
         )
-        files.append(str(written))
+    files = list(map(str, places))
     if as_json:
         return ending.document({"files": files})
     return ending.text([] if quiet else [f"{len(files)} files written to {out}"])

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import metrics, tasks
-from .exchange import Misfit, file_of, folder_of, golds_of, read_pairs, read_predictions, released_as
+from .exchange import (
+    NUM_RANKED,
+    Misfit,
+    file_of,
+    folder_of,
+    golds_of,
+    read_pairs,
+    read_predictions,
+    read_rankings,
+    released_as,
+)
 from .metrics.mining import PairF1
 from .spec import near, one_of
-from .tasks import Choose, Classify, Protocol, Task
+from .tasks import Choose, Classify, Files, Protocol, Task
+from .tasks.readers import mewsli_mentions
 
 Document = dict[str, Any]
 
-NOT_SCORED = {
-    "lareqa": "evaluate.py has no files for it",
-    "mewsli-x": "rankings of entities are not read",
-}
+NOT_SCORED = {"lareqa": "evaluate.py has no files for it"}
 SPLITS = ("test", "dev")
 
 _BUCC_GOLD = {"test": "training", "dev": "sample"}
@@ -29,6 +38,7 @@ _MEASURES = {
     "span": ("f1", "exact_match"),
     "tag": (*(f"f1_{compat}" for compat in metrics.spans.COMPATS), "token_accuracy"),
     "mine": ("f1", "precision", "recall"),
+    "search": ("mrr",),
 }
 _SPLIT_MARGIN = 0.1
 _MAX_SHOWN = 10
@@ -40,7 +50,7 @@ def score(folder: Path, data_dir: Path | None, benchmark: str = "xtreme", split:
     Args:
         folder: has ``xnli/test-de.tsv`` and the like.
         data_dir: folder of release files with labels, as every task declares them; BUCC's as it is unpacked
-            (``bucc2018/de-en/de-en.training.gold`` for test, ``sample`` for dev).
+            (``bucc2018/de-en/de-en.training.gold`` for test, ``sample`` for dev), of Mewsli-X the mentions alone.
         benchmark: a key of `PROFILE_OF`, whose profile says which languages and numbers count.
         split: which files: ``test``, or ``dev`` for those who only have the labels of dev.
 
@@ -106,20 +116,31 @@ def _task(folder: Path, data_dir: Path | None, protocol: Protocol, split: str) -
     task = tasks.find(protocol.task)
     kind = task.kind.name
     own = released_as(task.name, split)
+    mentions = functools.cache(_mentions)
+
+    def labels_of(code: str) -> Any:
+        if kind == "mine":
+            return _pairs(data_dir, split, code)
+        if kind != "search":
+            return _labelled(task, own, code, data_dir)
+        one_of("language of Mewsli-X's mentions", code, mentions(data_dir, split))
+        return mentions(data_dir, split)[code]
+
     for code in protocol.languages:
         path = folder / file_of(task.name, split, code)
         if not path.is_file():
             no_predictions.append(code)
             continue
         try:
-            labels: Any = _pairs(data_dir, split, code) if kind == "mine" else _labelled(task, own, code, data_dir)
+            labels = labels_of(code)
         except ValueError as error:
             no_labels[code] = str(error)
             continue
         try:
-            cells[code] = (
-                _mined(path, code, labels) if kind == "mine" else _cell(path, protocol, own, code, labels, data_dir)
-            )
+            if kind in ("mine", "search"):
+                cells[code] = (_mined if kind == "mine" else _ranked)(path, code, labels)
+            else:
+                cells[code] = _cell(path, protocol, own, code, labels, data_dir)
         except ValueError as error:
             refused[code] = str(error)
     means = {
@@ -233,6 +254,33 @@ def _mined(path: Path, language: str, golds: set[tuple[str, str]]) -> Document:
     correct = len(mined & golds)
     found = PairF1(*metrics.classification.f1_of(correct, len(mined), len(golds)), len(golds), len(mined), correct)
     return {"value": found.value, **found._asdict()}
+
+
+def _mentions(data_dir: Path | None, split: str) -> dict[str, dict[str, str]]:
+    """By language and id of each of Mewsli-X's mentions its entity."""
+    source = next(source for source in tasks.find("mewsli-x").sources if isinstance(source, Files))
+    name = source.paths(split, "mul")[1]
+    looked_for = [Path(data_dir) / (name + ending) for ending in ("", ".gz")] if data_dir else []
+    path = next((path for path in looked_for if path.is_file()), None)
+    if path is None:
+        raise ValueError(f"no mentions of Mewsli-X: looked for {' and '.join(map(str, looked_for)) or name}")
+    found: dict[str, dict[str, str]] = {}
+    for row in mewsli_mentions(path):
+        if not row["golds"][0]:
+            raise ValueError(f"{row.where}: no entity, as in XTREME's copy of the test set: expected the release")
+        found.setdefault(row["language"], {})[row["id"]] = row["golds"][0]
+    return found
+
+
+def _ranked(path: Path, language: str, golds: dict[str, str]) -> Document:
+    """Mean reciprocal rank of rankings of entities, ``evaluate`` of XTREME's ``third_party/utils_mewslix.py``."""
+    rankings = read_rankings(path, set(golds))
+    places = [rankings[id].index(gold) if gold in rankings[id] else NUM_RANKED for id, gold in golds.items()]
+    each = list(range(NUM_RANKED))
+    found = metrics.retrieval.mean_reciprocal_rank(
+        [each] * len(places), [each[::-1]] * len(places), places, [language] * len(places), k=NUM_RANKED
+    )
+    return {"value": found.value, "mrr": found.value, "num_examples": found.num_examples}
 
 
 # -- for a person -----------------------------------------------------------------------------------------------------

@@ -161,6 +161,22 @@ LAREQA = Task(
     note="XQuAD-R: 1,190 questions in each of 11 languages against 13,014 sentences of all of them",
 )
 
+MLQA_R_LANGUAGES = langs("ar de en es hi vi zh")
+
+MLQA_R = Task(
+    name="mlqa-r",
+    kind=Search(MLQA_R_LANGUAGES),
+    example=_entry,
+    languages=("mul",),
+    splits=Splits(dev="dev"),
+    source=Files(tuple(f"mlqa_r/{code}.json" for code in MLQA_R_LANGUAGES), readers.mlqa_r, readers.ENTRY_COLUMNS),
+    rows={"dev": {"mul": 4_199 + 20_534}},
+    metric="map",
+    licence="CC BY-NC 4.0",
+    trained_by="lareqa-train",
+    note="LAReQA's second set, of MLQA's dev (its folder mlqa-dev-r); part of no benchmark; not tested on real data",
+)
+
 
 def _asked(row: Row) -> Bitext:
     return Bitext(row["question"], row["sentence"], row["context"])
@@ -241,6 +257,7 @@ RETRIEVAL_TASKS = (
     BUCC,
     BUCC_STANDIN,
     LAREQA,
+    MLQA_R,
     LAREQA_TRAIN,
     LAREQA_TRAIN_SUBSET,
     MEWSLI_X,

@@ -6,7 +6,17 @@ reader's name, and the declared number of rows counts it.
 """
 
 from .document import squad, squad_without
-from .search import ENTRY_COLUMNS, hidden_pairs, lareqa, mewsli_pairs, mewsli_x, sentences, squad_sentences
+from .search import (
+    ENTRY_COLUMNS,
+    hidden_pairs,
+    lareqa,
+    mewsli_mentions,
+    mewsli_pairs,
+    mewsli_x,
+    mlqa_r,
+    sentences,
+    squad_sentences,
+)
 from .table import commonsense_qa, csv, jsonl, parquet, social_iqa, tsv
 from .tagged import ccgbank, conll, conllu, wikiann
 from .text import BROKEN_GZIP, Row, bitext, bucc, lines
@@ -26,8 +36,10 @@ __all__ = [
     "jsonl",
     "lareqa",
     "lines",
+    "mewsli_mentions",
     "mewsli_pairs",
     "mewsli_x",
+    "mlqa_r",
     "parquet",
     "sentences",
     "social_iqa",

@@ -22,7 +22,7 @@ _BRACES = re.compile(r"\{(.*?)\}")
 
 
 def lareqa(*paths: Path, columns: Sequence[str] = ENTRY_COLUMNS) -> Iterator[Row]:
-    """Read LAReQA's XQuAD-R or MLQA-R: one file for each language, named by its code, as one multilingual pool.
+    """Read LAReQA's XQuAD-R: one file for each language, named by its code, as one multilingual pool.
 
     Every question is a query; every sentence of every paragraph is a candidate with the paragraph as its context. The
     right ones are the sentences, one in each language, in which the first answer of the question of that id starts
@@ -33,6 +33,19 @@ def lareqa(*paths: Path, columns: Sequence[str] = ENTRY_COLUMNS) -> Iterator[Row
         ValueError: as `squad`, for breaks that do not fit the paragraph, an answer outside all sentences or not at its
             offset, and files that do not ask the same questions.
     """
+    return _pool(paths, columns, parallel=True)
+
+
+def mlqa_r(*paths: Path, columns: Sequence[str] = ENTRY_COLUMNS) -> Iterator[Row]:
+    """Read LAReQA's MLQA-R, as `lareqa`; a question is asked, and answered, in two to four of the languages.
+
+    Raises:
+        ValueError: as `lareqa`, but for other questions.
+    """
+    return _pool(paths, columns, parallel=False)
+
+
+def _pool(paths: Sequence[Path], columns: Sequence[str], parallel: bool) -> Iterator[Row]:
     candidates: list[Row] = []
     queries: list[Row] = []
     golds: dict[str, list[str]] = {}
@@ -58,7 +71,7 @@ def lareqa(*paths: Path, columns: Sequence[str] = ENTRY_COLUMNS) -> Iterator[Row
             values = (asked.question, f"{code} {asked.id}", True, code, asked.id, "")
             queries.append(_row(columns, path, asked.place, *values))
         first = first or set(own)
-        if own.keys() != first:
+        if parallel and own.keys() != first:
             odd = min(own.keys() ^ first)
             raise ValueError(f"{path}: expected the questions of {paths[0]}, got another one or none for {odd!r}")
         for id, candidate in own.items():
@@ -124,17 +137,26 @@ def mewsli_x(entities: Path, mentions: Path, *, columns: Sequence[str] = ENTRY_C
         ValueError: as `jsonl`, with the mention's place, for fields that are missing, an id that was given before, and
             a mention that does not stand at its offset in characters or in one sentence.
     """
-    seen = Unique(mentions)
-    for row in jsonl(mentions, columns=("context", "mentions")):
-        for i, mention in enumerate(row["mentions"]):
-            place = f"{row.line}:mentions[{i}]"
-            query = _mention(row["context"], mention, mentions, place)
-            seen.add(query["id"], place)
-            golds = (query["entity"],)
-            yield _row(columns, mentions, place, query["text"], query["id"], True, query["language"], golds, "")
+    yield from mewsli_mentions(mentions, columns=columns)
     for row in jsonl(entities, columns=("entity_id", "description", "description_language", "sentence_spans")):
         values = (_description(row, entities, row.line), row["entity_id"], False, row["description_language"], (), "")
         yield _row(columns, entities, row.line, *values)
+
+
+def mewsli_mentions(path: Path, *, columns: Sequence[str] = ENTRY_COLUMNS) -> Iterator[Row]:
+    """Read the queries of Mewsli-X alone.
+
+    Raises:
+        ValueError: as `mewsli_x`.
+    """
+    seen = Unique(path)
+    for row in jsonl(path, columns=("context", "mentions")):
+        for i, mention in enumerate(row["mentions"]):
+            place = f"{row.line}:mentions[{i}]"
+            query = _mention(row["context"], mention, path, place)
+            seen.add(query["id"], place)
+            golds = (query["entity"],)
+            yield _row(columns, path, place, query["text"], query["id"], True, query["language"], golds, "")
 
 
 def mewsli_pairs(path: Path, *, columns: Sequence[str] = ("first", "second")) -> Iterator[Row]:
