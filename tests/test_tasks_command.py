@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from conftest import REPOSITORY
 from program import Call, refused
 from small import byte_tokenizer, small_folders, some
 from xstilts import tasks
@@ -17,7 +18,7 @@ from xstilts.engine.folders import load_tokenizer
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.show import show
 from xstilts.tasks import Entry, Hub, Mine, Miniature, Pair, Passage, Search, Span, Task, Tokens
-from xstilts.tasks_command import _chosen, _way
+from xstilts.tasks_command import _chosen, _facts, _way
 
 pytestmark = pytest.mark.usefixtures("hub_cache")
 
@@ -72,6 +73,32 @@ def test_the_list_as_json_has_the_same(call: Call) -> None:
 # -- what one is --------------------------------------------------------------------------------------------
 
 
+PAGE = (REPOSITORY / "docs" / "data.md").read_text()
+
+
+def test_the_page_of_data_has_every_file_and_repository() -> None:
+    table = [line for line in PAGE.splitlines() if line.startswith("| ")][2:]
+    assert table == [
+        f"| {task.name} | `{source['where']}` | {source['format'] or 'Parquet, by `fetch`'} |"
+        for task in tasks.ALL
+        if not task.name.startswith("mini") and not task.slice_of
+        for source in _facts(task, task.name, None)["sources"]
+    ]
+
+
+def test_ccg_is_a_task_of_those_who_have_it(call: Call) -> None:
+    refused(call("tasks", "show", "ccg"), "ccg is not declared", "register(ccg(LABELS))", "FILE.py:ccg")
+    tree = "(<T S[dcl] 1 2> (<L NP NNP NNP Ada NP>) (<L S[dcl]\\NP VBZ VBZ sings S[dcl]\\NP_1>) )"
+    for part in ("00", "23"):
+        put(Path("DIR"), f"ccgbank/wsj_{part}.auto", f"ID=wsj_{part}01.1 PARSER=GOLD NUMPARSE=1\n{tree}\n")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    put(Path(), "nine.py", block)
+    document = json.loads(call("tasks", "show", "nine.py:ccg", "--json").out)
+    assert document["labels"] == ["NP", "S[dcl]\\NP"]
+    refused(call("tasks", "show", "nine.py:ccg", "--data", "DIR"), "ccg/dev in 'en': expected 1913 rows, got 1 from")
+    assert "no rows of ccg/train in 'en'" in call("plan", "nine.py:nine", "--data", "DIR").err
+
+
 def test_a_task_says_what_it_is_and_where_its_rows_are(call: Call, tmp_path: Path) -> None:
     put(tmp_path, "data/paws-x/x", "")
     words = ("tasks", "show", "paws-x", "--data", str(tmp_path / "data"))
@@ -82,7 +109,7 @@ def test_a_task_says_what_it_is_and_where_its_rows_are(call: Call, tmp_path: Pat
         "labels different, paraphrase official size 49,401 metric accuracy licence free for any purpose",
         "trained by paws-x note files named .proxylabels",
         "train 49,401 rows in en (here: none) dev 2,000 rows in de en es fr ja ko zh (here: none)",
-        "files pawsx/{split}-{language}.tsv (here: no)",
+        "files pawsx/{train,dev,test}-{language}.tsv, tsv: sentence1, sentence2, label (here: no)",
         "hub google-research-datasets/paws-x@4cd8187c404bda33cb1f62b49b001115862acf37 (here: no)",
         "to get it xstilts fetch paws-x; or release files",
         "no rows of paws-x/train in 'en': looked for ",

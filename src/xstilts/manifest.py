@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from .spec import file_sha256, write_atomically
 
 FORMAT = 1
@@ -38,6 +36,8 @@ def add(manifest: Path, files: Iterable[Path], version: str) -> list[str]:
     Raises:
         ValueError: for a file that is no manifest.
     """
+    from filelock import FileLock
+
     fetched = [{**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in files]
     date = datetime.now(UTC).isoformat(timespec="seconds")
     problems: list[str] = []

@@ -149,7 +149,12 @@ def _facts(task: Task, name: str, data: Path | None) -> dict[str, Any]:
         for split, code in cells
     ]
     facts["sources"] = [
-        {"from": _kind_of(source), "where": _where(source), "here": _share([source in here[cell] for cell in cells])}
+        {
+            "from": _kind_of(source),
+            "where": _where(task, source),
+            "format": _format(source),
+            "here": _share([source in here[cell] for cell in cells]),
+        }
         for source in task.sources
     ]
     options = dataclasses.asdict(task.kind)
@@ -160,14 +165,28 @@ def _share(here: Sequence[bool]) -> str:
     return "yes" if all(here) else "part" if any(here) else "no"
 
 
-def _where(source: Source) -> str:
+def _where(task: Task, source: Source) -> str:
+    """A repository, the miniature's name, or paths below ``--data``; ``{a,b}`` are the release's own split names."""
     from .tasks import Files, Hub
 
     if isinstance(source, Hub):
         return f"{source.repo}@{source.revision}"
     if isinstance(source, Files):
-        return source.path if isinstance(source.path, str) else " and ".join(source.path)
+        names = list(dict.fromkeys(task.splits.own(split) for split in task.splits))
+        split = names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
+        paths = (source.path,) if isinstance(source.path, str) else source.path
+        return " and ".join(path.replace("{split}", split) for path in paths)
     return source.name
+
+
+def _format(source: Source) -> str | None:
+    """The reader of release files, with the columns where those are the file's own."""
+    from .tasks import Files
+
+    if not isinstance(source, Files):
+        return None
+    reader = source.reader.__name__
+    return f"{reader}: {', '.join(source.columns)}" if reader in ("csv", "jsonl", "tsv") else reader
 
 
 def _way(task: Task, name: str) -> str:
@@ -274,7 +293,8 @@ def _in_words(facts: dict[str, Any]) -> Iterator[str]:
     for split in facts["splits"]:
         yield from line(split, _counts([row for row in facts["rows"] if row["split"] == split]))
     for source in facts["sources"]:
-        yield from line(source["from"], f"{source['where']} (here: {source['here']})")
+        read_as = f", {source['format']}" if source["format"] else ""
+        yield from line(source["from"], f"{source['where']}{read_as} (here: {source['here']})")
     yield from line("to get it", facts["get"])
     if facts["missing"]:
         yield from ("", facts["missing"])

@@ -188,12 +188,15 @@ QQP = Task(
     example=paraphrase,
     languages=("en",),
     splits=Splits(train="train", dev="dev"),
-    source=Hub(
-        "nyu-mll/glue",
-        "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
-        {"train": "qqp/train-*.parquet", "dev": "qqp/validation-*.parquet"},
-        {"question1": "sentence1", "question2": "sentence2", "label": "label"},
-        QQP_LABELS,
+    source=(
+        Files("qqp/{split}.jsonl", readers.jsonl, _PARAPHRASE_COLUMNS, QQP_LABELS),
+        Hub(
+            "nyu-mll/glue",
+            "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
+            {"train": "qqp/train-*.parquet", "dev": "qqp/validation-*.parquet"},
+            {"question1": "sentence1", "question2": "sentence2", "label": "label"},
+            QQP_LABELS,
+        ),
     ),
     rows={"train": 363_846, "dev": 40_430},
     metric="accuracy",
