@@ -43,7 +43,9 @@ def run_command(
     device: Annotated[
         str, typer.Option(help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...")
     ] = "auto",
-    keep: Annotated[str, typer.Option(help="Weights to keep: all, or none once nothing of this plan reads them.")] = "all",
+    keep: Annotated[
+        str, typer.Option(help="Weights to keep: all, or none once no stage of the plan reads them.")
+    ] = "all",
     remake: Annotated[
         list[str] | None, typer.Option(help="Id of a stage of the study whose dropped weights are wanted again.")
     ] = None,
