@@ -45,8 +45,9 @@ ARROWS: dict[str, set[str]] = {
     "stored": {"spec"},
     "store": {"stored", "spec"},
     "ending": set(),
+    "executor": set(),
     "named": {"studies", "spec"},
-    "run": {"xstilts", "engine", "scoring", "named", "ending", "store", "study", "stage", "probes", "spec"},
+    "run": {"xstilts", "engine", "scoring", "named", "ending", "executor", "store", "study", "stage", "probes", "spec"},
     "progress": {"run", "study", "stage"},
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
     "live": {"run", "study", "stage"},  # it is a view of a run, as progress is

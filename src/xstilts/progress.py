@@ -134,8 +134,8 @@ class Plain(Quiet):
         """Say what will run where."""
         super().begin(plan, todo, settings)
         found = len(plan.stages) - len(todo)
-        where = ", ".join(settings.devices[: self.num_slots])
-        self.say(f"{plan.study}: {len(todo)} stages to run on this machine ({where}), {found} need nothing")
+        where = f"{settings.where} ({', '.join(settings.devices[: self.num_slots])})"
+        self.say(f"{plan.study}: {len(todo)} stages to run on {where}, {found} need nothing")
         if plan.note:
             self.say(plan.note)
 

@@ -15,12 +15,13 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__
-from .ending import said
+from .ending import complain, said
+from .executor import Executor, Job, Local, Process
 from .named import load_study_file
 from .probes import Probe
 from .spec import digest
@@ -43,6 +44,7 @@ class Settings:
         keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
         recompute_activations: whether a training's backward pass computes each layer again, to save memory.
         study_file: a user's study file, imported by every worker for the tasks it declares.
+        where: the machines of the devices, in words.
         perform: ``module:function`` that does a stage; another one only in tests of the graph.
     """
 
@@ -53,6 +55,7 @@ class Settings:
     keep: str = "all"
     recompute_activations: bool = False
     study_file: Path | None = None
+    where: str = "this machine"
     perform: str = "xstilts.engine:perform"
 
 
@@ -85,7 +88,7 @@ class View(Protocol):
         """A stage moves on: ``step``, ``steps``, ``loss``, ``tokens_per_second`` as far as known."""
 
     def ended(self, slot: int, stage: Stage, how: str, note: str) -> None:
-        """A stage is ``done``, ``failed``, ``busy`` elsewhere or ``interrupted``."""
+        """A stage is ``done``, ``failed``, ``busy`` elsewhere, ``interrupted``, or ``lost`` with its process."""
 
     def tick(self) -> None:
         """Time passed."""
@@ -101,18 +104,20 @@ class View(Protocol):
 class _Worker:
     slot: int
     device: str
-    process: Any
-    pipe: Connection
+    process: Process
     stage: Stage | None = None
     model: str = ""
     num_stages: int = 0
 
 
-def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
-    """Do what a plan still lacks; see `Settings`.
+def run(plan: Plan, store: Store, settings: Settings, view: View, executor: Executor | None = None) -> Outcome:
+    """Do what a plan still lacks; see `Settings`. Without an executor, the workers are processes of this machine.
 
     A stage that fails leaves its log in the store and blocks its descendants only. The first Ctrl-C lets
     every worker write a checkpoint and stop; a second one ends them at once. Running again goes on.
+
+    Raises:
+        ValueError: when no machine of the executor can do stages.
     """
     todo = plan.todo(store.exists, store.usable)
     outcome = Outcome(found=len(plan.stages) - len(todo))
@@ -128,7 +133,7 @@ def run(plan: Plan, store: Store, settings: Settings, view: View) -> Outcome:
     view.begin(plan, todo, settings)
     if todo:
         with _signals() as interrupts:
-            _Driver(plan, store, settings, view, todo, outcome, interrupts).run()
+            _Driver(plan, store, settings, view, todo, outcome, interrupts, executor or Local()).run()
     view.end(outcome)
     return outcome
 
@@ -162,71 +167,55 @@ class _Driver:
         todo: dict[str, Todo],
         outcome: Outcome,
         interrupts: list[int],
+        executor: Executor,
     ) -> None:
         self.plan, self.store, self.settings, self.view = plan, store, settings, view
         self.todo, self.outcome, self.interrupts = dict(todo), outcome, interrupts
         self.dependents = plan.dependents()
         self.unfinished = dict(todo)  # ids not yet done, failed or blocked
         self.not_before: dict[str, float] = {}
-        self.context = multiprocessing.get_context("spawn")
-        self.stop = self.context.Event()
-        self.code = code_state()
+        self.losses: dict[str, int] = {}  # how often a stage lost its process
+        self.stopping = False
+        self.executor = executor
+        executor.begin(Job(_worker, store.root, settings, code_state()))
         self.workers: list[_Worker] = []
 
     def run(self) -> None:
         """Keep every slot busy until nothing is left, or until told to stop."""
-        self.workers = [
-            self._spawn(slot, device) for slot, device in enumerate(self.settings.devices[: len(self.todo)])
-        ]
+        devices = self.settings.devices[: len(self.todo)]
         try:
+            self.workers = [self._start(slot, device) for slot, device in enumerate(devices)]
             while True:
-                if self.interrupts and not self.stop.is_set():
-                    self.outcome.interrupted = True
-                    self.stop.set()
+                if self.interrupts and not self.stopping:
+                    self.outcome.interrupted = self.stopping = True
+                    self.executor.stop()
                     self.view.stopping()
-                if not self.stop.is_set():
+                if not self.stopping:
                     self._assign()
                 running = [worker for worker in self.workers if worker.stage is not None]
-                if not running and (self.stop.is_set() or not self.unfinished):
+                if not running and (self.stopping or not self.unfinished):
                     return
                 if len(self.interrupts) > 1:
                     return
-                pipes = {worker.pipe: worker for worker in self.workers}
-                sentinels = {worker.process.sentinel: worker for worker in running}
-                for ready in wait([*pipes, *sentinels], timeout=_POLL_SECONDS):
-                    worker = pipes.get(ready) or sentinels[ready]  # type: ignore[call-overload]
-                    if worker in self.workers:  # a dead one is ready twice
-                        self._listen(worker)
+                processes = {worker.process: worker for worker in self.workers}
+                for ready in self.executor.wait(list(processes), _POLL_SECONDS):
+                    self._listen(processes[ready])
                 self.view.tick()
         finally:
-            self._close()
+            for worker in self.workers:
+                self._end(worker)
+            self.executor.close()
 
-    def _spawn(self, slot: int, device: str) -> _Worker:
-        ours, theirs = self.context.Pipe()
-        process = self.context.Process(
-            target=_worker,
-            args=(theirs, self.store.root, self.settings, device, self.code, self.stop),
-            daemon=True,
-        )
-        handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches the driver only
-        try:
-            process.start()
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, handler)
-        theirs.close()
-        return _Worker(slot, device, process, ours)
+    def _start(self, slot: int, device: str) -> _Worker:
+        return _Worker(slot, device, self.executor.start(device))
 
     def _assign(self) -> None:
         for worker in self.workers:
-            if worker.stage is None and (stage := self._next(worker)) is not None:
+            if worker.stage is None and worker.process.ready() and (stage := self._next(worker)) is not None:
                 worker.stage = stage
                 worker.model = _model_id(stage)
                 self.view.started(worker.slot, stage)
-                with contextlib.suppress(OSError):  # a worker that died idle is found dead by its sentinel
-                    worker.pipe.send((stage, self.todo[stage.id], time.monotonic()))
+                worker.process.send((stage, self.todo[stage.id], time.monotonic()))
 
     def _next(self, worker: _Worker) -> Stage | None:
         """A ready stage: one whose model this worker has loaded, else the first in plan order."""
@@ -245,27 +234,34 @@ class _Driver:
         return first
 
     def _listen(self, worker: _Worker) -> None:
-        """Take a worker's messages; a worker that is gone without its last word has failed its stage."""
+        """Take a worker's messages; what a worker did that is gone without its last word is lost, and may fail."""
         try:
-            while worker.pipe.poll():
-                kind, *rest = worker.pipe.recv()
-                if kind == "progress":
-                    if worker.stage is not None:
-                        self.view.progress(worker.slot, worker.stage, rest[0])
-                else:
+            for kind, *rest in worker.process.received():
+                if kind != "progress":
                     self._ended(worker, kind, rest[0])
                     return
-        except (EOFError, OSError):
-            pass
-        if worker.process.is_alive():
+                if worker.stage is not None:
+                    self.view.progress(worker.slot, worker.stage, rest[0])
+        except ValueError as error:  # its machine cannot do stages; others may
+            self.workers.remove(worker)
+            self._end(worker)
+            if not self.workers:
+                raise
+            complain(str(error))
             return
-        if worker.stage is None:
-            self._replace(worker)
+        if died := worker.process.death():
+            if worker.stage is None:
+                self._replace(worker)
+            else:
+                self._lost(worker, worker.stage, died)
+
+    def _lost(self, worker: _Worker, stage: Stage, died: str) -> None:
+        self.losses[stage.id] = self.losses.get(stage.id, 0) + 1
+        text = f"the worker process died ({died}); out of memory, or killed from outside"
+        if self.losses[stage.id] <= self.executor.max_losses:
+            self._ended(worker, "lost", f"{text}; another worker goes on from its last checkpoint")
         else:
-            code = worker.process.exitcode
-            died = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-            text = f"the worker process died ({died}); out of memory, or killed from outside"
-            self._ended(worker, "failed", text + _logged(self.store, worker.stage, text))
+            self._ended(worker, "failed", text + _logged(self.store, stage, text))
 
     def _ended(self, worker: _Worker, how: str, note: str) -> None:
         stage = worker.stage
@@ -283,14 +279,14 @@ class _Driver:
         elif how == "failed":
             self.outcome.failed[stage.id] = note
             self._block(stage.id)
-        if how == "failed" or worker.num_stages >= _MAX_STAGES_PER_WORKER:
+        if how in ("failed", "lost") or worker.num_stages >= _MAX_STAGES_PER_WORKER:
             self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:
         self._end(worker)
         self.workers.remove(worker)
-        if self.unfinished and not self.stop.is_set():
-            self.workers.append(self._spawn(worker.slot, worker.device))
+        if self.unfinished and not self.stopping:
+            self.workers.append(self._start(worker.slot, worker.device))
 
     def _block(self, id: str) -> None:
         del self.unfinished[id]
@@ -300,17 +296,7 @@ class _Driver:
                 self.outcome.blocked.append(other)
 
     def _end(self, worker: _Worker) -> None:
-        with contextlib.suppress(OSError):
-            worker.pipe.send(None)
-        worker.process.join(5.0 if worker.stage is None and worker.num_stages else 0.0)  # new ones may be importing
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.pipe.close()
-
-    def _close(self) -> None:
-        for worker in self.workers:
-            self._end(worker)
+        worker.process.end(5.0 if worker.stage is None and worker.num_stages else 0.0)  # new ones may be importing
 
 
 def _drop_unread(dependents: Mapping[str, list[str]], store: Store, unfinished: Mapping[str, Todo]) -> None:

@@ -1,0 +1,152 @@
+"""Where the worker processes of a run are: what a run asks of an executor, and the one for this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker process of a run is started with.
+
+    Attributes:
+        target: the process's function: it gets a pipe, then ``store_root``, ``settings``, its device, ``code`` and an
+            event that is set when the run is to stop.
+        code: version and commit of the driver's code.
+    """
+
+    target: Callable[..., None]
+    store_root: Path
+    settings: Any
+    code: Mapping[str, str]
+
+
+class Process(Protocol):
+    """One worker process, wherever it is. It is sent ``(stage, todo, monotonic seconds)``, and answers in tuples."""
+
+    def ready(self) -> bool:
+        """Whether it may be sent a stage."""
+
+    def send(self, message: Any) -> None:
+        """Send a stage; one to a process that is gone is lost, and `death` says so later."""
+
+    def received(self) -> Iterator[tuple[Any, ...]]:
+        """What has arrived, ``("progress", dict)`` or how a stage ended and a note; ``ValueError``: never usable."""
+
+    def death(self) -> str:
+        """How the process ended, in words; nothing while it lives."""
+
+    def end(self, seconds: float) -> None:
+        """End it; it may take so many seconds to do so by itself."""
+
+
+class Executor(Protocol):
+    """Starts processes and hears them.
+
+    Attributes:
+        max_losses: how many times a stage may lose its process before it has failed.
+    """
+
+    max_losses: int
+
+    def begin(self, job: Job) -> None:
+        """Called once, before anything else."""
+
+    def start(self, device: str) -> Any:
+        """Start a `Process`."""
+
+    def wait(self, processes: Sequence[Any], seconds: float) -> list[Any]:
+        """Those of the processes that have something to say, or are gone; waits at most so long for the first."""
+
+    def stop(self) -> None:
+        """Ask every stage that runs to write a checkpoint and stop."""
+
+    def close(self) -> None:
+        """Called once, when every process was ended."""
+
+
+class LocalProcess:
+    """A process of this machine, at the other end of a pipe."""
+
+    def __init__(self, process: Any, pipe: Connection) -> None:
+        self.process, self.pipe = process, pipe
+
+    def ready(self) -> bool:
+        """At once: what is sent waits in the pipe."""
+        return True
+
+    def send(self, message: Any) -> None:
+        """Send a stage."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(message)
+
+    def received(self) -> Iterator[tuple[Any, ...]]:
+        """What lies in the pipe."""
+        with contextlib.suppress(EOFError, OSError):
+            while self.pipe.poll():
+                yield self.pipe.recv()
+
+    def death(self) -> str:
+        """The signal or the exit code."""
+        if self.process.is_alive():
+            return ""
+        code = self.process.exitcode
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+    def end(self, seconds: float) -> None:
+        """Ask it to end, then kill it."""
+        self.send(None)
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+class Local:
+    """Processes of this machine; one that dies has failed its stage."""
+
+    max_losses = 0
+
+    def begin(self, job: Job) -> None:
+        """Keep what processes are started with."""
+        self.job = job
+        self.context = multiprocessing.get_context("spawn")
+        self.stopping = self.context.Event()
+
+    def start(self, device: str) -> LocalProcess:
+        """Start a process."""
+        job = self.job
+        ours, theirs = self.context.Pipe()
+        args = (theirs, job.store_root, job.settings, device, job.code, self.stopping)
+        process = self.context.Process(target=job.target, args=args, daemon=True)
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches the driver only
+        try:
+            process.start()
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)
+        theirs.close()
+        return LocalProcess(process, ours)
+
+    def wait(self, processes: Sequence[LocalProcess], seconds: float) -> list[LocalProcess]:
+        """Wait for their pipes and for their ends."""
+        signs = {sign: one for one in processes for sign in (one.pipe, one.process.sentinel)}
+        return list(dict.fromkeys(signs[ready] for ready in wait(list(signs), seconds)))  # type: ignore[index]
+
+    def stop(self) -> None:
+        """Set the event that every process has."""
+        self.stopping.set()
+
+    def close(self) -> None:
+        """Nothing is left."""
