@@ -81,7 +81,8 @@ def make_cell(leaves: Sequence[Any], folder: Path, cache: Path, device: str) -> 
 
 def shared(asked: argparse.Namespace, folder: Path) -> None:
     """`xstilts run` in one worker."""
-    words = [f"{k}={','.join(v) if isinstance(v, tuple) else v}" for k, v in parameters(asked).items()]
+    given = {name: value for name, value in parameters(asked).items() if value != ()}
+    words = [f"{name}={','.join(v) if isinstance(v, tuple) else v}" for name, v in given.items()]
     places = ["--store", f"{folder}/store", "--cache", f"{folder}/cache", "--device", asked.device, "--quiet"]
     subprocess.run([*XSTILTS, "run", "scaling", *words, *places], check=True)
 

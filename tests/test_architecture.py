@@ -50,6 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {"xstilts", "engine", "scoring", "named", "ending", "executor", "store", "study", "stage", "probes", "spec"},
     "progress": {"run", "study", "stage"},
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
+    "ray_executor": {"run", "executor", "ending"},
     "live": {"run", "study", "stage"},  # it is a view of a run, as progress is
     "report": {"scoring", "store", "study", "stage", "recipe", "mixture", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
@@ -65,7 +66,8 @@ ARROWS: dict[str, set[str]] = {
     "speed": {"hub", "stage", "tasks", "spec"},
     "cost": {"speed", "probes", "mixture", "stage", "tasks"},
     "plan_command": {"cost", "speed", "ending", "options", "named", "stage", "store", "studies", "study"},
-    "run_command": {"ending", "options", "named", "live", "progress", "report", "run", "store", "timing", "spec"},
+    "run_command": {"ending", "options", "named", "live", "progress", "report", "run", "store", "timing", "spec"}
+    | {"executor", "ray_executor", "study"},
     "status_command": {"ending", "options", "live", "progress", "store"},
     "serve_command": {"ending", "options", "live", "report", "store"},
     "cli": {

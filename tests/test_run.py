@@ -233,7 +233,7 @@ def test_the_option_to_recompute_reaches_a_stage(
     store: Store, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr(run_module, "run", lambda plan, store, settings, view: given.append(settings) or Outcome())
+    monkeypatch.setattr(run_module, "run", lambda plan, store, settings, *_: given.append(settings) or Outcome())
     words = ("run", "scaling", "k=0", "targets=mini-bitext", "languages=de", "--store", str(tmp_path / "other"))
     assert call(*words).code == call(*words, "--recompute-activations").code == 0
     seen: list[bool] = []

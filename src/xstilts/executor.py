@@ -66,7 +66,7 @@ class Executor(Protocol):
     def wait(self, processes: Sequence[Any], seconds: float) -> list[Any]:
         """Those of the processes that have something to say, or are gone; waits at most so long for the first."""
 
-    def stop(self) -> None:
+    def stop(self, processes: Sequence[Any]) -> None:
         """Ask every stage that runs to write a checkpoint and stop."""
 
     def close(self) -> None:
@@ -142,9 +142,9 @@ class Local:
     def wait(self, processes: Sequence[LocalProcess], seconds: float) -> list[LocalProcess]:
         """Wait for their pipes and for their ends."""
         signs = {sign: one for one in processes for sign in (one.pipe, one.process.sentinel)}
-        return list(dict.fromkeys(signs[ready] for ready in wait(list(signs), seconds)))  # type: ignore[index]
+        return list(dict.fromkeys(signs[ready] for ready in wait(list(signs), seconds)))
 
-    def stop(self) -> None:
+    def stop(self, processes: Sequence[LocalProcess]) -> None:
         """Set the event that every process has."""
         self.stopping.set()
 

@@ -199,6 +199,10 @@ def devices_of(given: str, plan: Plan, *, here: bool = True) -> tuple[str, ...]:
     gpus = list(itertools.takewhile(lambda name: name and name[0] != "-", visible.split(",")))
     if gpus and not version("torch").endswith("+cpu"):
         return tuple(f"cuda:{number}" for number in range(len(gpus)))
-    num_threads = max(getattr(stage, "num_threads", 1) for stage in plan.stages.values())
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ("cpu",) * max(1, num_cores // num_threads)
+    return ("cpu",) * max(1, num_cores // threads_of(plan))
+
+
+def threads_of(plan: Plan) -> int:
+    """The most threads that a stage of the plan computes with on a CPU."""
+    return max(getattr(stage, "num_threads", 1) for stage in plan.stages.values())

@@ -188,7 +188,7 @@ class _Driver:
             while True:
                 if self.interrupts and not self.stopping:
                     self.outcome.interrupted = self.stopping = True
-                    self.executor.stop()
+                    self.executor.stop([worker.process for worker in self.workers])
                     self.view.stopping()
                 if not self.stopping:
                     self._assign()

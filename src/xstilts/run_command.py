@@ -27,11 +27,16 @@ from .options import (
     check_tasks,
     devices_of,
     plan_of,
+    threads_of,
 )
 from .spec import one_of
 
 if typing.TYPE_CHECKING:
+    from .executor import Executor
     from .store import Store
+    from .study import Plan
+
+EXECUTORS = ("local", "ray")
 
 
 def run_command(
@@ -43,6 +48,18 @@ def run_command(
     device: Annotated[
         str, typer.Option(help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...")
     ] = "auto",
+    executor: Annotated[
+        str, typer.Option(help="Where workers are: local, on this machine, or ray, on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, HOST:PORT; without it $RAY_ADDRESS, or one started here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many on the Ray cluster; as many as fit when left out.")
+    ] = None,
+    worker_gpus: Annotated[
+        float | None, typer.Option(help="Which part of a GPU each worker on the Ray cluster has, such as 0.25.")
+    ] = None,
     keep: Annotated[
         str, typer.Option(help="Weights to keep: all, or none once no stage of the plan reads them.")
     ] = "all",
@@ -83,6 +100,7 @@ def run_command(
     from .timing import Timed, table, write
 
     one_of("--keep", keep, KEEP)
+    one_of("--executor", executor, EXECUTORS)
     check_folder("--report", report)
     check_folder("--profile", profile)
     view = Timed(Told(view_for(sys.stderr, quiet=quiet), store))
@@ -91,10 +109,12 @@ def run_command(
         one_of("stage of the study", id, found.stages)
     if found.remade and keep == "none":
         raise ValueError("--remake with --keep none: the weights would be dropped again; expected --keep all")
+    on, devices, where = _placed(executor, found, device, address, workers, worker_gpus)
     settings = Settings(
         data_dir=data,
         cache_dir=cache_folder(cache),
-        devices=devices_of(device, found),
+        devices=devices,
+        where=where,
         checkpoint_seconds=checkpoint_seconds,
         keep=keep,
         recompute_activations=recompute_activations,
@@ -102,7 +122,7 @@ def run_command(
     )
     opened = Store.open(store)
     opened.write_plan(found.study, found.document())
-    outcome = run(found, opened, settings, view)
+    outcome = run(found, opened, settings, view, on)
     facts: dict[str, Any] = {"study": found.study, "store": str(store), "exit_code": outcome.exit_code}
     facts |= {"done": outcome.done, "found": outcome.found, "failed": outcome.failed, "blocked": outcome.blocked}
     facts |= {"interrupted": outcome.interrupted, "report": [], "profile": None}
@@ -124,6 +144,24 @@ def run_command(
     spent = facts["profile"]
     shown = [*(table(spent["rows"]) + spent["files"] if spent else []), *said_of(facts["report"])]
     return ending.text([] if quiet else shown, facts["exit_code"])
+
+
+def _placed(
+    executor: str, plan: Plan, device: str, address: str | None, workers: int | None, worker_gpus: float | None
+) -> tuple[Executor | None, tuple[str, ...], str]:
+    """The executor, the device of each worker, and where these are, in words."""
+    if executor == "ray":
+        from .ray_executor import RayExecutor
+
+        found = RayExecutor(address)
+        devices = found.place(device, workers, 1.0 if worker_gpus is None else worker_gpus, threads_of(plan))
+        return found, devices, found.where
+    for option, value in {"--address": address, "--workers": workers, "--worker-gpus": worker_gpus}.items():
+        if value is not None:
+            raise ValueError(
+                f"{option} {value}: expected --executor ray with it; --device is for this machine's workers"
+            )
+    return None, devices_of(device, plan), "this machine"
 
 
 def write_report(store: Store, study: str, folder: Path, *others: str) -> list[str]:
