@@ -162,9 +162,9 @@ class RayProcess:
             self.reply = self.actor.listen.remote()
             yield from messages
             return
-        self.host, problem = answer
-        if problem:
-            raise ValueError(f"{self.host} is left out: {problem}")
+        self.host, found = answer
+        if found:
+            raise ValueError(f"{self.host} is left out: {found}")
         self.reply = self.actor.listen.remote()
 
     def death(self) -> str:
@@ -209,10 +209,10 @@ class Host:
 
     def hello(self) -> tuple[str, str]:
         """The machine's name, and why it cannot do stages of this run, if so; the process is started."""
-        problem = self._problem()
-        if not problem:
+        found = problem(self.job, self.home)
+        if not found:
             self.process = self.executor.start(self.device)
-        return socket.gethostname(), problem
+        return socket.gethostname(), found
 
     def send(self, message: Any) -> None:
         """Give the process a stage, under this machine's clock: monotonic clocks differ between machines."""
@@ -229,25 +229,27 @@ class Host:
         """Let the stage write a checkpoint and stop."""
         self.executor.stop([])
 
-    def _problem(self) -> str:
-        from filelock import FileLock, Timeout
 
-        here = packages() | code_state()
-        for name, wanted in {**self.home.packages, **self.job.code}.items():
-            if here.get(name) != wanted:
-                return f"{name} is {here.get(name)} there and {wanted} at the driver: expected the same"
-        if not self.home.lock.exists():
-            return f"it does not see the driver's store {self.job.store_root}: expected a shared file system"
-        lock = FileLock(self.home.lock, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            return ""
-        lock.release()
-        return (
-            f"locks of other machines do not hold on the file system of {self.job.store_root}: expected flock to work "
-            "between machines (NFS 4 with its lock service, Lustre mounted with `flock`)"
-        )
+def problem(job: Job, home: Home) -> str:
+    """Why this machine cannot do stages of a run; nothing when it can."""
+    from filelock import FileLock, Timeout
+
+    here = packages() | code_state()
+    for name, wanted in {**home.packages, **job.code}.items():
+        if here.get(name) != wanted:
+            return f"{name} is {here.get(name)} there and {wanted} at the driver: expected the same"
+    if not home.lock.exists():
+        return f"it does not see the driver's store {job.store_root}: expected a shared file system"
+    lock = FileLock(home.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return ""
+    lock.release()
+    return (
+        f"locks of other machines do not hold on the file system of {job.store_root}: expected flock to work between "
+        "machines (NFS 4 with its lock service, Lustre mounted with `flock`)"
+    )
 
 
 def packages() -> dict[str, str]:
