@@ -7,7 +7,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow test-ray check format clean
 
 # The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
@@ -22,6 +22,11 @@ test: $(READY)
 # The tests that take minutes: 25 random kills, retrieval of one more real language.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Runs on a Ray cluster of three nodes on this machine, nodes and drivers killed; installs the extra ray.
+test-ray: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_ray.py
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
