@@ -157,16 +157,16 @@ def records(store: Path) -> list[dict[str, Any]]:
     return [r | {"result": {k: v for k, v in r["result"].items() if k not in NOT_COMPARED_RESULTS}} for r in found]
 
 
-def assert_same(killed: Path, undisturbed: Path) -> None:
+def assert_same(killed: Path, undisturbed: Path, num_measurements: int = 9, num_trainings: int = 3) -> None:
     """Two stores hold the same bytes, nothing is damaged and nothing is left over."""
     store = Store.open(killed, create=False)
     assert [str(problem) for problem in store.verify()] == []
     one, two = files(killed), files(undisturbed)
     assert sorted(one) == sorted(two)
     assert [name for name in one if one[name] != two[name]] == []
-    assert sum(name.endswith("predictions.parquet") for name in one) == 9
-    assert sum(name.endswith("accuracy-v1.json") for name in one) == 9
-    assert sum(name.endswith("model.safetensors") for name in one) == 3
+    assert sum(name.endswith("predictions.parquet") for name in one) == num_measurements
+    assert sum(name.endswith("accuracy-v1.json") for name in one) == num_measurements
+    assert sum(name.endswith("model.safetensors") for name in one) == num_trainings
     assert records(killed) == records(undisturbed)
     assert [path.name for path in (killed / "work").iterdir() if path.name[0] != "."] == []
     for id in store.ids():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -90,14 +91,16 @@ class Life:
     """One start of the program, on the cluster or by itself."""
 
     def __init__(self, folder: Path, nodes: Nodes | None, *more: str) -> None:
-        self.store, self.errors = folder / "store", folder / "stderr"
+        self.store, self.errors, self.answer = folder / "store", folder / "stderr", folder / "stdout"
         words = ["run", *STUDY, "--checkpoint-seconds", "0", "--store", "store", "--cache", "cache"]
         words += ["--executor", "ray", "--address", nodes.cluster.address] if nodes else ["--device", "cpu"]
         words += more
-        with self.errors.open("w") as stream:
-            self.driver = subprocess.Popen(
-                [*PROGRAM, *words], stderr=stream, env=environment(), cwd=folder, start_new_session=True
-            )
+        streams = {"stdout": self.answer.open("w"), "stderr": self.errors.open("w")}
+        self.driver = subprocess.Popen(
+            [*PROGRAM, *words], **streams, env=environment(), cwd=folder, start_new_session=True
+        )
+        for stream in streams.values():
+            stream.close()
 
     def __enter__(self) -> Life:
         return self
@@ -137,13 +140,14 @@ def resumed(store: Path) -> int:
 def test_a_study_with_a_node_killed_in_a_training_ends_as_the_local_one(
     nodes: Nodes, undisturbed: Path, tmp_path: Path
 ) -> None:
-    with Life(tmp_path, nodes) as life:
+    with Life(tmp_path, nodes, "--json") as life:
         nodes.kill_that_of(life.until(life.trains))
         assert life.ends() == 0, life.errors.read_text()
+    assert len(json.loads(life.answer.read_text())["done"]) == 4  # and not a word of Ray's own
     said = life.errors.read_text()
     assert "on the Ray cluster at" in said
     assert re.search(r"\] lost train .*another worker goes on", said)
-    assert_same(life.store, undisturbed)
+    assert_same(life.store, undisturbed, 2, 2)
     assert resumed(life.store) == 1
     assert not list(life.store.glob("locks/.driver-*"))
     nodes.add()
@@ -163,7 +167,7 @@ def test_a_driver_stopped_then_killed_and_started_again_ends_as_the_local_one(
         life.driver.kill()
     with Life(tmp_path, nodes, "--workers", "1") as life:
         assert life.ends() == 0, life.errors.read_text()
-    assert_same(life.store, undisturbed)
+    assert_same(life.store, undisturbed, 2, 2)
     assert resumed(life.store) == 1
 
 

@@ -95,6 +95,8 @@ class RayExecutor:
         root = job.store_root.absolute()
         self.lock = FileLock(root / "locks" / f".driver-{uuid.uuid4().hex}.lock")
         self.lock.acquire()
+        self.quiet = contextlib.ExitStack()  # Ray prints what befalls it on standard output, where the answer belongs
+        self.quiet.enter_context(contextlib.redirect_stdout(self.quiet.enter_context(open(os.devnull, "w"))))
         folder = os.getcwd()
         self.job = replace(job, store_root=root, settings=settings)
         self.home = Home(Path(self.lock.lock_file), folder, folder in sys.path, packages())
@@ -128,6 +130,7 @@ class RayExecutor:
         self.lock.release()
         Path(self.lock.lock_file).unlink(missing_ok=True)
         self.ray.shutdown()
+        self.quiet.close()
 
 
 class RayProcess:
@@ -155,7 +158,8 @@ class RayProcess:
         except RayError as error:
             if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
                 raise ValueError(f"a machine of the Ray cluster cannot run xstilts: {error}") from error
-            self.died = f"{' '.join(str(error).split())}" + (f"; it was on {self.host}" if self.host else "")
+            lines = [line for line in str(error).splitlines() if not line.startswith("\t")]  # those are Ray's own ids
+            self.died = f"{self.host or 'before it was ready'}: {' '.join(lines)[:300]}"
             return
         if self.host:
             messages, self.died = answer
