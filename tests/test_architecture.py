@@ -50,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {"xstilts", "engine", "scoring", "named", "ending", "executor", "store", "study", "stage", "probes", "spec"},
     "progress": {"run", "study", "stage"},
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
-    "ray_executor": {"run", "executor", "ending"},
+    "ray_executor": {"executor", "ending", "spec"},
     "live": {"run", "study", "stage"},  # it is a view of a run, as progress is
     "report": {"scoring", "store", "study", "stage", "recipe", "mixture", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},

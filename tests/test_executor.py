@@ -102,18 +102,24 @@ class Seen(Quiet):
     def __init__(self) -> None:
         super().__init__()
         self.how: list[tuple[str, str]] = []
+        self.over = False
 
     def ended(self, slot: int, stage: Any, how: str, note: str) -> None:
         super().ended(slot, stage, how, note)
         self.how.append((stage.name, how))
 
+    def end(self, outcome: Outcome) -> None:
+        self.over = True
+
 
 def go(tmp_path: Path, cluster: Cluster, *leaves: Fake, slots: int) -> tuple[Outcome, Seen]:
     seen = Seen()
     settings = Settings(None, tmp_path, ("cpu",) * slots)
-    outcome = run(plan_of(*leaves), Store.open(tmp_path / "store"), settings, seen, cluster)
-    assert cluster.closed
-    return outcome, seen
+    try:
+        return run(plan_of(*leaves), Store.open(tmp_path / "store"), settings, seen, cluster), seen
+    finally:
+        assert cluster.closed
+        assert seen.over
 
 
 def test_a_stage_that_loses_its_worker_is_given_to_a_new_one(tmp_path: Path) -> None:
@@ -157,7 +163,6 @@ def test_a_run_without_a_usable_machine_is_refused(tmp_path: Path) -> None:
     cluster = Cluster(unusable=(0, 1), late=(0, 1))
     with pytest.raises(ValueError, match="is left out: no store"):
         go(tmp_path, cluster, *LEAVES, slots=2)
-    assert cluster.closed
     assert cluster.given == []
 
 
@@ -168,7 +173,8 @@ def test_a_machine_of_a_cluster_has_the_store_its_locks_and_the_same_code(tmp_pa
     with lock:
         assert problem(job, home) == ""
         assert "torch is 2." in problem(job, replace(home, packages=home.packages | {"torch": "1.0"}))
-        assert "xstilts is " in problem(replace(job, code={"xstilts": "0.0"}), home)
+        other = home.packages | {"the code of xstilts": "0"}
+        assert "the code of xstilts is" in problem(job, replace(home, packages=other))
     assert "locks of other machines do not hold" in problem(job, home)
     assert "does not see the driver's store" in problem(job, replace(home, lock=tmp_path / "elsewhere"))
 

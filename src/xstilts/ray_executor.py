@@ -17,7 +17,7 @@ from typing import Any
 
 from .ending import complain
 from .executor import Job, Local
-from .run import code_state
+from .spec import digest
 
 _LISTEN_SECONDS = 10.0
 _PATIENCE_SECONDS = 60.0
@@ -96,7 +96,8 @@ class RayExecutor:
         self.lock = FileLock(root / "locks" / f".driver-{uuid.uuid4().hex}.lock")
         self.lock.acquire()
         self.quiet = contextlib.ExitStack()  # Ray prints what befalls it on standard output, where the answer belongs
-        self.quiet.enter_context(contextlib.redirect_stdout(self.quiet.enter_context(open(os.devnull, "w"))))
+        nowhere = self.quiet.enter_context(open(os.devnull, "w"))  # noqa: SIM115
+        self.quiet.enter_context(contextlib.redirect_stdout(nowhere))
         folder = os.getcwd()
         self.job = replace(job, store_root=root, settings=settings)
         self.home = Home(Path(self.lock.lock_file), folder, folder in sys.path, packages())
@@ -189,7 +190,7 @@ class Home:
         lock: a file of the store that the driver has locked.
         folder: where the driver was started: relative names are read from there.
         on_path: whether modules are imported from there.
-        packages: versions by name.
+        packages: as `packages` gives them.
     """
 
     lock: Path
@@ -238,8 +239,8 @@ def problem(job: Job, home: Home) -> str:
     """Why this machine cannot do stages of a run; nothing when it can."""
     from filelock import FileLock, Timeout
 
-    here = packages() | code_state()
-    for name, wanted in {**home.packages, **job.code}.items():
+    here = packages()
+    for name, wanted in home.packages.items():
         if here.get(name) != wanted:
             return f"{name} is {here.get(name)} there and {wanted} at the driver: expected the same"
     if not home.lock.exists():
@@ -257,8 +258,10 @@ def problem(job: Job, home: Home) -> str:
 
 
 def packages() -> dict[str, str]:
-    """Versions of what numbers depend on, without the build (+cpu, +cu130)."""
-    found = {"python": platform.python_version()}
+    """Versions of what numbers depend on, without the build (+cpu, +cu130), and a digest of xstilts' source files."""
+    folder = Path(__file__).parent
+    sources = (f"{path.relative_to(folder)}\n{path.read_text()}" for path in sorted(folder.rglob("*.py")))
+    found = {"python": platform.python_version(), "the code of xstilts": digest("\n".join(sources))}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name).partition("+")[0]

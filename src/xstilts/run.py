@@ -131,10 +131,12 @@ def run(plan: Plan, store: Store, settings: Settings, view: View, executor: Exec
     if settings.keep == "none":
         _drop_unread(plan.dependents(), store, todo)
     view.begin(plan, todo, settings)
-    if todo:
-        with _signals() as interrupts:
-            _Driver(plan, store, settings, view, todo, outcome, interrupts, executor or Local()).run()
-    view.end(outcome)
+    try:
+        if todo:
+            with _signals() as interrupts:
+                _Driver(plan, store, settings, view, todo, outcome, interrupts, executor or Local()).run()
+    finally:
+        view.end(outcome)
     return outcome
 
 
