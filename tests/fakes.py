@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,3 +75,19 @@ def perform(stage: Fake, out: Path, context: Any) -> dict[str, Any]:
         (out / "weights" / "model").write_text(stage.name)
     (out / "log").write_text(stage.name)
     return {"result": {"name": stage.name, "resumed": (context.work / "checkpoint").is_file()}}
+
+
+def together(stage: Fake, out: Path, context: Any) -> dict[str, Any]:
+    """`perform` in a process for each device; every rank notes its number and the modules of study files."""
+    from xstilts.engine.launch import in_ranks
+
+    return in_ranks(functools.partial(_noted, stage, out), context)
+
+
+def _noted(stage: Fake, out: Path, context: Any) -> dict[str, Any]:
+    from xstilts.engine import ranks
+
+    files = [name for name in sys.modules if name.startswith("xstilts_study_")]
+    (out / f"rank-{ranks.number()}-of-{ranks.count()}").write_text(" ".join(files))
+    done = {"result": {}} if ranks.number() else perform(stage, out, context)
+    return done | {"cost": {"phases": {}, "peak_rss_bytes": 1}}

@@ -189,12 +189,12 @@ class Estimate:
         """What the stages cost together on devices of one type, each with one worker."""
         found: dict[str, list[tuple[Work, float, str]]] = {}
         self._used.clear()
-        device = devices[0].partition(":")[0]
+        device, num_ranks = devices[0].partition(":")[0].partition("+")[0], devices[0].count("+") + 1
         for stage in stages:
             shape = None if isinstance(stage, Translate) else self._shape(root(stage))
             work = self.work(stage, shape)
             found.setdefault(stage.kind, []).append(
-                (work, *self._known.seconds(stage, work.tokens, work.passes, device, shape))
+                (work, *self._known.seconds(stage, work.tokens, work.passes, device, shape, num_ranks))
             )
         kinds = {
             kind: Share(

@@ -127,7 +127,11 @@ class Local:
         job = self.job
         ours, theirs = self.context.Pipe()
         args = (theirs, job.store_root, job.settings, device, job.code, self.stopping)
-        process = self.context.Process(target=job.target, args=args, daemon=True)
+        process = self.context.Process(
+            target=job.target,
+            args=args,
+            daemon="+" not in device,  # a daemon may start no process, and its stages have some on several devices
+        )
         handler = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches the driver only

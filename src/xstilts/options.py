@@ -186,13 +186,21 @@ def devices_of(given: str, plan: Plan, *, here: bool = True) -> tuple[str, ...]:
     """
     if given != "auto":
         names = tuple(name.strip() for name in given.split(","))
-        for name in names:
+        each = [name for together in names for name in together.split("+")]
+        for name in each:
             if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
-                raise ValueError(f"--device {given}: expected auto, cpu, cuda or cuda:N, separated by commas")
-        if here and set(names) != {"cpu"}:
+                raise ValueError(
+                    f"--device {given}: expected auto, cpu, cuda or cuda:N, separated by commas, or by + where they do "
+                    "one training together"
+                )
+        for together in (name.split("+") for name in names):
+            different = {name for name in together if name.startswith("cuda:")}
+            if len(together) > 1 and set(together) != {"cpu"} and len(different) < len(together):
+                raise ValueError(f"--device {given}: expected cpu+cpu, or different GPUs, such as cuda:0+cuda:1")
+        if here and set(each) != {"cpu"}:
             from .engine import check_devices
 
-            check_devices(names)
+            check_devices(each)
         return names
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(p.name for p in Path("/dev").glob("nvidia[0-9]*")))
     # CUDA itself stops at the first negative number; a CPU build of torch sees none

@@ -40,7 +40,7 @@ class Settings:
     """Where and how stages run; none of it changes a number.
 
     Attributes:
-        devices: one worker process for each entry: ``("cpu", "cpu")`` is two on the CPU.
+        devices: a worker process for each entry: ``("cpu", "cpu")`` is two, ``cpu+cpu`` one whose trainings share both.
         keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
         recompute_activations: whether a training's backward pass computes each layer again, to save memory.
         study_file: a user's study file, imported by every worker for the tasks it declares.
@@ -431,6 +431,7 @@ def _attempt(
                 data_dir=settings.data_dir,
                 cache_dir=settings.cache_dir,
                 device=device,
+                prepare=(load_study_file, settings.study_file) if settings.study_file else (),
                 stop=stop.is_set,
                 report=lambda progress: pipe.send(("progress", progress)),
                 checkpoint_seconds=settings.checkpoint_seconds,

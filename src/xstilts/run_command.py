@@ -46,7 +46,11 @@ def run_command(
     data: DataOption = None,
     cache: CacheOption = None,
     device: Annotated[
-        str, typer.Option(help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...")
+        str,
+        typer.Option(
+            help="auto, or devices with one worker each: cpu, cpu,cpu, cuda:0,cuda:1 ...; cuda:0+cuda:1 is one worker "
+            "whose trainings share both."
+        ),
     ] = "auto",
     executor: Annotated[
         str, typer.Option(help="Where workers are: local, on this machine, or ray, on a Ray cluster.")

@@ -84,6 +84,7 @@ class _Key(NamedTuple):
     device: str
     precision: str
     num_threads: int
+    num_ranks: int
 
 
 def _how(tasks: Iterable[str], robust: str, is_retrieval: bool) -> str:
@@ -116,7 +117,7 @@ class Known:
         self._paces: dict[tuple[_Key, Encoder | None, Shape | None], _Pace | None] = {}
 
     def seconds(
-        self, stage: Stage, num_tokens: float, passes: int, device: str, shape: Shape | None
+        self, stage: Stage, num_tokens: float, passes: int, device: str, shape: Shape | None, num_ranks: int = 1
     ) -> tuple[float, str]:
         """The seconds of a stage, and where they are from.
 
@@ -132,9 +133,11 @@ class Known:
             passes: how often the cost of a forward pass each of them has; a backward pass counts two.
             device: cpu, cuda or mps.
             shape: of the encoder, if it is known.
+            num_ranks: how many processes a training has; without like stages, it is taken to be so many times as fast.
         """
+        num_ranks = num_ranks if isinstance(stage, Train) else 1
         threads = stage.num_threads if device == "cpu" else 1  # type: ignore[attr-defined]
-        key = _Key(stage.kind, _how_of(stage), device, stage.precision, threads)  # type: ignore[attr-defined]
+        key = _Key(stage.kind, _how_of(stage), device, stage.precision, threads, num_ranks)  # type: ignore[attr-defined]
         alike = (key, None if isinstance(stage, Translate) else root(stage), shape)
         if alike not in self._paces:
             self._paces[alike] = self._pace(*alike)
@@ -148,7 +151,7 @@ class Known:
         weights: float = shape.num_layer_parameters
         if isinstance(stage, Train) and key.how.startswith("text"):
             weights += stage.recipe.mlm_probability * shape.vocabulary * shape.hidden
-        speed = FLOPS[device, key.precision] * threads / (2 * passes * weights)
+        speed = FLOPS[device, key.precision] * threads * num_ranks / (2 * passes * weights)
         return seconds + num_tokens / speed, f"{speed:,.0f} tokens/s and {seconds:g} s a stage by default"
 
     @functools.cached_property
@@ -157,11 +160,11 @@ class Known:
         for record in self._records:
             path = str(record.get("environment", {}).get("numeric_path", "")).split("-")
             declared = record["declaration"]
-            threads = next((int(part.removesuffix("thread")) for part in path if part.endswith("thread")), 1)
+            threads = _number(path, "thread")
             precision = path[1] if len(path) > 1 else declared.get("precision", "float32")
-            found.setdefault(_Key(record["kind"], _how_declared(declared), path[0], precision, threads), []).append(
-                record
-            )
+            how = _how_declared(declared)
+            key = _Key(record["kind"], how, path[0], precision, threads, _number(path, "ranks"))
+            found.setdefault(key, []).append(record)
         return found
 
     def _pace(self, key: _Key, encoder: Encoder | None, shape: Shape | None) -> _Pace | None:
@@ -230,6 +233,11 @@ class Known:
     def tokens(self, task: str, max_tokens: int) -> float | None:
         """Mean tokens of an example of a task, ``None`` where no stage has seen any at this length."""
         return self._tokens.get((task, max_tokens))
+
+
+def _number(path: Iterable[str], of: str) -> int:
+    """The number before a word of a numeric path, such as 2 of ``2thread``; 1 where it is not there."""
+    return next((int(part.removesuffix(of)) for part in path if part.endswith(of)), 1)
 
 
 class _Pace(NamedTuple):

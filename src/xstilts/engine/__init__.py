@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,9 @@ class Context:
     Attributes:
         inputs: the weights folder of every input stage, or the folder of one that made data, by id.
         work: the stage's folder for checkpoints, kept until the stage is published.
+        device: where; ``cuda:0+cuda:1`` becomes the first of these, with all of them as ``ranks``.
+        ranks: the devices of a training that as many processes do together; else empty.
+        prepare: a function and its arguments, called first in each of these, to declare tasks that a stage may name.
         stop: asked between steps; ``True`` makes the stage write a checkpoint and raise `Interrupted`.
         report: called with progress: ``step``, ``steps``, ``loss``, ``tokens_per_second`` ...
         checkpoint_seconds: least time between two checkpoints of a training; 0 writes one every step.
@@ -39,11 +43,18 @@ class Context:
     data_dir: Path | None
     cache_dir: Path
     device: str = "cpu"
+    ranks: tuple[str, ...] = ()
+    prepare: tuple[Any, ...] = ()
     stop: Callable[[], bool] = field(default=lambda: False)
     report: Callable[[dict[str, Any]], None] = field(default=lambda progress: None)
     checkpoint_seconds: float = 120.0
     recompute_activations: bool = False
     phases: Phases = field(default_factory=Phases)
+
+    def __post_init__(self) -> None:
+        if "+" in self.device:
+            object.__setattr__(self, "ranks", tuple(self.device.split("+")))
+            object.__setattr__(self, "device", self.ranks[0])
 
 
 def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
@@ -55,10 +66,17 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
         Interrupted: when ``context.stop()`` became true; a checkpoint is in ``context.work``.
         ValueError: for input that does not fit the stage.
         FloatingPointError: when the loss stopped being a finite number.
+        ChildProcessError: when one of several processes died.
     """
     context.phases("imports")
     import torch
 
+    from . import ranks
+
+    if isinstance(stage, Train) and context.ranks and ranks.count() == 1:
+        from .launch import in_ranks
+
+        return in_ranks(functools.partial(perform, stage, out), context)
     assert isinstance(stage, (Train, Merge, Evaluate, Translate, Probe))
     forget_peak_rss()
     num_threads = torch.get_num_threads()
@@ -90,7 +108,7 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
         torch.set_flush_denormal(False)
         torch.set_num_threads(num_threads)
     cost = {"phases": context.phases.seconds, "peak_rss_bytes": peak_rss_bytes()}
-    return {"result": result, "environment": environment(stage, context.device), "cost": cost}
+    return {"result": result, "environment": environment(stage, context.device, ranks.count()), "cost": cost}
 
 
 def warm_up() -> None:
@@ -158,10 +176,11 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
     return context.inputs[model.id] / "encoder"
 
 
-def numeric_path(stage: Train | Merge | Evaluate | Translate | Probe, device: str) -> str:
+def numeric_path(stage: Train | Merge | Evaluate | Translate | Probe, device: str, num_ranks: int = 1) -> str:
     """What float results depend on beside the declaration.
 
-    Device type, precision, attention kernel, threads on a CPU, and whether a training has the embedding rows in use
+    Device type, precision, attention kernel, threads on a CPU, the processes of a training that has several (whose sums
+    have another order, and each its own dropout), and whether a training has the embedding rows in use
     alone, whose sums differ from those of the whole table in the last bits (adapters train no row). Weights are merged
     on the CPU whatever the device is; a device and its kernel count where models are chosen by what they measure.
     """
@@ -176,11 +195,12 @@ def numeric_path(stage: Train | Merge | Evaluate | Translate | Probe, device: st
     trained = stage.mixture.tasks if isinstance(stage, Train) else ()
     recipe = stage.recipe if isinstance(stage, Train) else None
     frozen = recipe is not None and (recipe.lora is not None or recipe.frozen_layers is not None)
+    together = f"-{num_ranks}ranks" if num_ranks > 1 else ""
     rows = "-rows" if trained and not frozen and all(find(name).kind.name != "mlm" for name in trained) else ""
-    return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{rows}"
+    return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{together}{rows}"
 
 
-def environment(stage: Train | Merge | Evaluate | Translate | Probe, device: str) -> dict[str, Any]:
+def environment(stage: Train | Merge | Evaluate | Translate | Probe, device: str, num_ranks: int = 1) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 
@@ -192,7 +212,7 @@ def environment(stage: Train | Merge | Evaluate | Translate | Probe, device: str
         "packages": {name: version(name) for name in packages},
         "device": _device_name(device),
         "num_cpus": os.cpu_count(),
-        "numeric_path": numeric_path(stage, device),
+        "numeric_path": numeric_path(stage, device, num_ranks),
     }
 
 

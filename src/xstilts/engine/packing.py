@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from xstilts.mixture import PER_TASK, Budget, Mixture
 from xstilts.spec import stream_seed
 from xstilts.tasks import find
 
+from . import ranks
 from .attention import Packing
 from .data import Tokenised
 
@@ -40,6 +41,7 @@ class Batch:
     first: Tensor  # [E] int64: the first sequence of each example
     targets: dict[str, Tensor]  # int64, [E] each, or [T] where a target is per token
     rows: np.ndarray  # [E] the examples' row numbers
+    shared: Shared | None = None  # of what this is one process's part
 
     @property
     def num_tokens(self) -> int:
@@ -50,6 +52,28 @@ class Batch:
     def num_examples(self) -> int:
         """E."""
         return len(self.rows)
+
+    @property
+    def whole(self) -> Batch:
+        """The batch that this is a part of: itself, where one process does it."""
+        return self if self.shared is None else self.shared.whole
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The whole batch of a step, on the CPU, of which each of several processes does a part."""
+
+    whole: Batch
+    rows: np.ndarray  # [E] the part's examples, by their place in the whole batch
+    stands_in: bool  # whether there was none left for this process: it does one of another's with weight 0
+
+    def places(self, part: Batch) -> Tensor:
+        """Where each token of the part is in the row of the whole batch, [T] on the CPU."""
+        whole = self.whole
+        stops = torch.cat([whole.first, torch.tensor([len(whole.lengths)])]).tolist()
+        sequences = torch.tensor([n for row in self.rows.tolist() for n in range(stops[row], stops[row + 1])])
+        segment = part.segment.cpu()
+        return whole.starts[sequences[segment]] + torch.arange(len(segment)) - part.starts.cpu()[segment]
 
 
 class Shape(NamedTuple):
@@ -121,6 +145,16 @@ def collate(
         targets={name: tensor(values[rows]) for name, values in data.targets.items()} | packed,
         rows=rows,
     )
+
+
+def own_part(data: Tokenised, rows: np.ndarray, device: torch.device) -> Batch:
+    """The examples ``rows`` as one batch, or this process's part of it, where several do a training together."""
+    if ranks.count() == 1:
+        return collate(data, rows, device)
+    own = ranks.balanced(data.num_tokens[rows], ranks.count())[ranks.number()]
+    shown = own if len(own) else np.zeros(1, dtype=np.int64)
+    shared = Shared(collate(data, rows, torch.device("cpu")), shown, not len(own))
+    return replace(collate(data, rows[shown], device), shared=shared)
 
 
 FILLED = {"label": -100}

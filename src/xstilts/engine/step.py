@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from xstilts.spec import stream_seed
 from xstilts.stage import Train
 from xstilts.tasks.task import Task
 
-from . import balance
+from . import balance, ranks
 from .attention import varlen_problem
 from .data import Tokenised
 from .kinds import KINDS
 from .model import Model
 from .objectives import objective
-from .packing import Batch, Schedule, Shape, collate, token_shapes
+from .packing import Batch, Schedule, Shape, collate, own_part, token_shapes
 from .rates import rate_shares
 
 
@@ -83,6 +84,8 @@ def graph_problem(stage: Train, model: Model, kinds: set[str], device: torch.dev
     """Why the steps of a stage cannot be CUDA graphs, or ``None``."""
     if device.type != "cuda":
         return f"the device is {device.type}"
+    if ranks.count() > 1:
+        return f"{ranks.count()} processes share each step"
     if stage.recipe.precision != "bfloat16":
         return f"precision is {stage.recipe.precision}"
     if model.encoder.padded:
@@ -159,15 +162,15 @@ class Steps:
         shapes = self._shapes  # once: the thread that does the steps may give them up meanwhile
         number, rows = parts[0]
         if not shapes or len(rows) < self._plan.batch_examples[number]:  # what is left of a task's examples
-            return [(task, collate(self._data[task], own, self._device)) for task, own in parts], None
+            return [(task, own_part(self._data[task], own, self._device)) for task, own in parts], None
         num_tokens = int(self._data[number].num_tokens[rows].sum())
         shape = next(shape for size, shape in shapes[number].items() if size >= num_tokens)
         batch = collate(self._data[number], rows, torch.device("cpu"), shape)
         return [(number, _mapped(batch, Tensor.pin_memory))], shape
 
     def num_tokens(self, batches: list[tuple[int, Batch]]) -> int:
-        """Tokens of a step's rows without those that fill."""
-        return sum(int(self._data[number].num_tokens[batch.rows].sum()) for number, batch in batches)
+        """Tokens of a step's rows, those of all processes, without tokens that fill."""
+        return sum(int(self._data[number].num_tokens[batch.whole.rows].sum()) for number, batch in batches)
 
     def __call__(self, step: int, batches: list[tuple[int, Batch]], shape: Shape | None) -> Tensor:
         """Do one step; the loss before it, [] on the device, to be read before the next step.
@@ -181,7 +184,9 @@ class Steps:
             try:
                 return self._step(step, batches, shape if self.num_parts == 1 else None)
             except torch.OutOfMemoryError as error:
-                if not any(self._splits(number, batch) for number, batch in batches):
+                splits = [self._splits(number, batch) for number, batch in batches]
+                # the other processes wait where a loss is of all examples, and no process can do that again alone
+                if not any(splits) or (ranks.count() > 1 and not all(splits)):
                     size = sum(batch.num_examples for _, batch in batches)
                     what = f"a step of {size} examples of {self._plan.names(step)} in {self.num_parts} parts"
                     error.add_note(f"{what} does not fit: lower batch_examples or max_tokens")
@@ -203,7 +208,7 @@ class Steps:
             return [batch]
         is_sum = KINDS[self._tasks[number].kind.name].num_terms(batch) is not None
         rows = np.array_split(batch.rows, min(self.num_parts, batch.num_examples) if is_sum else 1)
-        return [collate(self._data[number], part, self._device) for part in rows]
+        return [replace(collate(self._data[number], part, self._device), shared=batch.shared) for part in rows]
 
     def _step(self, step: int, batches: list[tuple[int, Batch]], shape: Shape | None) -> Tensor:
         model, optimiser, stage, plan = self._model, self._optimiser, self._stage, self._plan
@@ -261,7 +266,7 @@ def plain_step(
 
 def prepare(optimiser: torch.optim.AdamW, stage: Train, task: str, step: int, num_steps: int) -> torch.Generator:
     """Set what a step depends on beside its batch: the rate, and the streams of (seed, step) for dropout and masks."""
-    torch.manual_seed(stream_seed(stage.seed, "dropout", step))
+    torch.manual_seed(stream_seed(stage.seed, "dropout", step, *([ranks.number()] if ranks.number() else [])))
     rate = learning_rate(stage.recipe, step, num_steps, task)
     for group in optimiser.param_groups:
         own = group["rate_share"] * rate
@@ -287,9 +292,7 @@ def update(
     """
     model.train()
     optimiser.zero_grad(set_to_none=True)
-    loss = _backward(model, task, parts, stage, rng, cache)
-    _descend(model, optimiser, stage.recipe)
-    return loss
+    return _descend(model, optimiser, stage.recipe, _backward(model, task, parts, stage, rng, cache))
 
 
 def mixed_update(
@@ -300,15 +303,34 @@ def mixed_update(
     rng: torch.Generator,
 ) -> Tensor:
     """`update` on several tasks at once: the mean of their losses, each weighing as many examples as it has."""
-    counts = [sum(part.num_examples for part in parts) for _, parts in groups]
+    counts = [sum(part.num_examples for part in _whole(parts)) for _, parts in groups]
     model.train()
     optimiser.zero_grad(set_to_none=True)
     losses = [
         _backward(model, task, parts, stage, rng, share=count / sum(counts))
         for (task, parts), count in zip(groups, counts, strict=True)
     ]
-    _descend(model, optimiser, stage.recipe)
-    return torch.stack(losses).sum()
+    return _descend(model, optimiser, stage.recipe, torch.stack(losses).sum())
+
+
+def _whole(parts: Sequence[Batch]) -> Sequence[Batch]:
+    """The parts that together are the batch of all processes."""
+    return parts if parts[0].shared is None else [parts[0].whole]
+
+
+def _weights(kind: ModuleType, parts: Sequence[Batch]) -> list[tuple[float, float]]:
+    """For each part its share in the loss of the whole batch, and what the loss that its kind gives is multiplied by.
+
+    That of a kind without `num_terms` is, of a process's part, the part's share already.
+    """
+    if len(parts) == 1 and parts[0].shared is None:
+        return [(1.0, 1.0)]
+    terms = [kind.num_terms(part) for part in parts]
+    total = sum(terms) if parts[0].shared is None else kind.num_terms(parts[0].whole)
+    stands_in = parts[0].shared is not None and parts[0].shared.stands_in
+    if total is None:
+        return [(1 / ranks.count(), float(not stands_in))]
+    return [(0.0, 0.0) if stands_in else (count / total, count / total) for count in terms]
 
 
 def _backward(
@@ -322,28 +344,35 @@ def _backward(
 ) -> Tensor:
     """Add the gradients of a task's loss, of its ``share`` if the step has other tasks; the plain loss, []."""
     kind, half = KINDS[task.kind.name], stage.recipe.precision == "bfloat16"
-    terms = [kind.num_terms(part) for part in parts] if len(parts) > 1 else [1]
-    weigh = balance.weighing(task, model.head(task.name), parts, terms, stage.recipe)
+    whole = _whole(parts)
+    terms = [kind.num_terms(part) for part in whole] if len(whole) > 1 else [1]
+    weigh = balance.weighing(task, model.head(task.name), whole, terms, stage.recipe)
     losses = []
-    for part, count in zip(parts, terms, strict=True):
+    for part, (weight, factor) in zip(parts, _weights(kind, parts), strict=True):
         with torch.autocast(part.ids.device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
             loss = objective(model, task, part, stage.recipe, rng)
-        weight = count / sum(terms) if len(parts) > 1 else 1.0
-        weight = weight if share is None else weight * share
-        loss = loss * weight if weight != 1 else loss
+        if share is not None:
+            weight, factor = weight * share, factor * share
+        loss = loss * factor if factor != 1 else loss
         weigh(loss, weight).backward()
         losses.append(loss.detach())
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def _descend(model: Model, optimiser: torch.optim.AdamW, recipe: Recipe) -> None:
-    """Clip the gradients and take AdamW's step; trained variances have no part in the norm."""
+@ranks.one_try()
+def _descend(model: Model, optimiser: torch.optim.AdamW, recipe: Recipe, loss: Tensor) -> Tensor:
+    """Sum the gradients of all processes, clip them and take AdamW's step; the sum of the processes' losses, [].
+
+    Trained variances have no part in the norm.
+    """
+    loss = ranks.summed(model, loss)
     variances = balance.log_variances(model)
     gradients = [p.grad for p in model.parameters() if p.grad is not None and id(p) not in variances]
     norm = nn.utils.get_total_norm(gradients, foreach=True)
     # AdamW divides by it as it reads the gradients, which clip_grad_norm_ would read and write once more
     optimiser.grad_scale = ((norm + 1e-6) / recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
     optimiser.step()
+    return loss
 
 
 class _Graph:

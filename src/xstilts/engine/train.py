@@ -22,7 +22,7 @@ from xstilts.tasks.synonyms import KINDS as COPIED
 from xstilts.tasks.synonyms import Synonyms
 from xstilts.tasks.task import Task
 
-from . import Context, Interrupted, checkpoint, numeric_path, start_folder
+from . import Context, Interrupted, checkpoint, numeric_path, ranks, start_folder
 from . import encoder as encoders
 from .data import Tokenised, tokenised, translations
 from .evaluate import forget_model, keep_model, predict
@@ -57,7 +57,9 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     recipe, device, phase = stage.recipe, torch.device(context.device), context.phases
     phase("load")
     forget_model()
-    model = Model(start_folder(stage.start, context), recipe)
+    with ranks.first_alone():
+        folder = start_folder(stage.start, context)
+    model = Model(folder, recipe)
     if recipe.lora is not None:
         model.adapt(recipe.lora, stage.seed)
     model.add_heads(stage.mixture.tasks, recipe, stage.seed)
@@ -66,7 +68,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     if context.recompute_activations:
         model.encoder.recompute_activations()
     phase("data")
-    members = _members(stage, model, context)
+    with ranks.first_alone():
+        members = _members(stage, model, context)
     in_use = _rows_in_use(model, members)
     phase("load")
     model.to(device)
@@ -82,7 +85,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         languages=[member.rows.languages if member.task.kind.name == "mlm" else () for member in members],
     )
     optimiser = adamw(model, recipe, device)
-    course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device))
+    course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device, ranks.count()))
     first_step, started = course.step, time.monotonic()
     checkpointed = reported = started
 
@@ -94,7 +97,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
 
     def save() -> None:
         nonlocal saved_step
-        if course.step == saved_step:  # what is there is the same
+        if course.step == saved_step or ranks.number():  # what is there is the same
             return
         course.losses = losses[: course.step].tolist()  # waits for the device
         phase("checkpoint")
@@ -105,7 +108,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     phase("batches")
     for step, (batches, shape) in _ahead(steps.batch, first_step, plan.num_steps):
         phase("steps")
-        if context.stop():
+        if ranks.told(context.stop()):
             save()
             raise Interrupted(f"stopped at step {course.step} of {plan.num_steps}")
         losses[step] = steps(step, batches, shape)
@@ -113,8 +116,10 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         course.step += 1
         if course.step == plan.num_steps or course.step % recipe.evaluate_every_steps == 0:
             _refuse_nan(losses[: course.step].tolist(), plan)  # waits for the device
+            ranks.check_alike(model)
             phase("dev")
-            _evaluate(members, model, course, recipe, device, context.work)
+            if not ranks.number():
+                _evaluate(members, model, course, recipe, device, context.work)
             if recipe.checkpoint == "best":
                 save()
         now = time.monotonic()
@@ -136,6 +141,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
             )
         phase("batches")
 
+    if ranks.number():
+        return {}
     seconds = time.monotonic() - started
     phase("save")
     course.losses = losses.tolist()  # finite: the last step was evaluated

@@ -108,18 +108,19 @@ def _source(plan: Document, what: str) -> str:
 
 
 def cost(entries: Mapping[str, Entry]) -> Table:
-    """Hours of devices by kind of stage, from the records of what is done; a CPU stage counts its threads."""
+    """Hours of devices by kind of stage, from the records of what is done; of each process, on a CPU of each thread."""
     hours: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     threads: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     peaks: defaultdict[tuple[str, str], int] = defaultdict(int)
     for entry in entries.values():
         if entry.record is None:
             continue
-        device = str(entry.record["environment"]["numeric_path"]).partition("-")[0]
+        device, *path = str(entry.record["environment"]["numeric_path"]).split("-")
         key = (entry.declaration["kind"], device)
-        hours[key].append(entry.seconds / 3600)
+        num_ranks = next((int(part.removesuffix("ranks")) for part in path if part.endswith("ranks")), 1)
+        hours[key].append(entry.seconds / 3600 * num_ranks)
         declared = entry.declaration.get("num_threads", entry.declaration.get("recipe", {}).get("num_threads", 1))
-        threads[key].append(entry.seconds / 3600 * declared)
+        threads[key].append(entry.seconds / 3600 * declared * num_ranks)
         peaks[key] = max(peaks[key], int(entry.record.get("cost", {}).get("peak_rss_bytes", 0)))
     lines: list[str | tuple[Cell, ...]] = []
     for (kind, device), own in sorted(hours.items()):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xstilts.engine import ranks
 from xstilts.engine.aggregation import aggregated, states
 from xstilts.metrics.retrieval import accuracy_at_1
 from xstilts.recipe import Recipe
@@ -146,10 +147,11 @@ def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     (XTREME-R's ``third_party/run_retrieval_qa.py``). The hard negatives of all examples are candidates too (SimCSE,
     equation 5, with weight 1).
     """
-    first, second, *negatives = _sides(encoder, head, batch).unbind(1)
+    first, second, *negatives = ranks.gathered(_sides(encoder, head, batch), batch).unbind(1)
     candidates = torch.cat([second, *negatives]) if negatives else second
-    scores = head.scale.float() * (first @ candidates.T).float()  # [E, E] or [E, 2 E]
-    return nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+    scores = ranks.once(head.scale).float() * (first @ candidates.T).float()  # [E, E] or [E, 2 E]
+    value = nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+    return value if ranks.number() == 0 else value - value.detach()  # counted once in the sum of all processes
 
 
 def num_terms(batch: Any) -> None:

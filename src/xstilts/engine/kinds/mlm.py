@@ -107,25 +107,32 @@ def mask(
 
 def _losses(
     encoder: Any, head: Head, batch: Any, rng: torch.Generator, whole_words: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, int]:
+    """The loss of each masked token [M], where these are in the row [M], and how many the whole batch has."""
     ids, labels = mask(
-        batch,
+        batch.whole,  # one mask, whoever does which part of it
         mask_id=head.mask_id,
         num_ids=head.num_ids,
         probability=head.probability,
         rng=rng,
         whole_words=whole_words,
     )
+    num_masked = None
+    if batch.shared is not None:
+        num_masked = int((labels != IGNORED).sum())
+        places = batch.shared.places(batch)
+        ids, labels = ids[places].to(batch.ids.device), labels[places].to(batch.ids.device)
     where = (labels != IGNORED).nonzero().squeeze(1)  # [M]
     hidden = states(encoder, head, replace(batch, ids=ids), where)  # [M, H]
     logits = head(hidden, encoder.model.get_input_embeddings().weight).float()  # [M, V]
-    return nn.functional.cross_entropy(logits, labels[where], reduction="none"), where
+    losses = nn.functional.cross_entropy(logits, labels[where], reduction="none")
+    return losses, where, len(where) if num_masked is None else num_masked
 
 
 def loss(encoder: Any, head: Head, batch: Any, rng: torch.Generator) -> Tensor:
     """Cross-entropy in nats, mean over masked tokens; 0 with a gradient path when nothing was masked."""
-    losses, where = _losses(encoder, head, batch, rng, head.whole_words)
-    return losses.sum() / max(len(where), 1)
+    losses, _, num_masked = _losses(encoder, head, batch, rng, head.whole_words)
+    return losses.sum() / max(num_masked, 1)
 
 
 def num_terms(batch: Any) -> None:
@@ -143,7 +150,7 @@ def decode(encoder: Any, head: Head, batch: Any) -> dict[str, Tensor]:
     Tokens are masked one by one here, so that models are comparable however they were trained.
     """
     rng = torch.Generator().manual_seed(0)
-    losses, where = _losses(encoder, head, batch, rng)
+    losses, where, _ = _losses(encoder, head, batch, rng)
     example = batch.segment[where]
     zeros = torch.zeros(batch.num_examples, device=losses.device)
     return {
