@@ -64,12 +64,22 @@ def perform(stage: Fake, out: Path, context: Any) -> dict[str, Any]:
         raise ValueError(f"{stage.name} was told to fail")
     if what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    once = folder / f"{stage.name}.order-once"
+    if once.is_file():
+        how = once.read_text()
+        once.unlink()
+        (context.work / "checkpoint").write_text("half")
+        _strike(how, context)
     if what == "wait":
         (folder / f"{stage.name}.waits").touch()
         while not context.stop():
             time.sleep(0.01)
         (context.work / "checkpoint").write_text("half")
         raise Interrupted("stopped half way")
+    if what == "slow":  # without a word to the driver, as tokenising is
+        until = time.process_time() + 1.5
+        while time.process_time() < until:
+            pass
     if stage.weights:
         (out / "weights").mkdir()
         (out / "weights" / "model").write_text(stage.name)
@@ -91,3 +101,22 @@ def _noted(stage: Fake, out: Path, context: Any) -> dict[str, Any]:
     (out / f"rank-{ranks.number()}-of-{ranks.count()}").write_text(" ".join(files))
     done = {"result": {}} if ranks.number() else perform(stage, out, context)
     return done | {"cost": {"phases": {}, "peak_rss_bytes": 1}}
+
+
+def _strike(how: str, context: Any) -> None:
+    """What can happen to a worker: it dies, hangs, is stopped from outside, or finds its own files damaged."""
+    from xstilts.engine import Damaged
+
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        time.sleep(1000)
+    if how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if how == "spin on a device":
+        context.phases("steps")
+        while True:
+            pass
+    if how == "damage":
+        raise Damaged("a checkpoint is damaged: it is set aside")
+    raise AssertionError(how)

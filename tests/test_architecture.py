@@ -45,9 +45,23 @@ ARROWS: dict[str, set[str]] = {
     "stored": {"spec"},
     "store": {"stored", "spec"},
     "ending": set(),
-    "executor": set(),
+    "executor": {"watch"},
     "named": {"studies", "spec"},
-    "run": {"xstilts", "engine", "scoring", "named", "ending", "executor", "store", "study", "stage", "probes", "spec"},
+    "provenance": {"xstilts", "stage", "probes", "spec"},
+    "watch": {"engine"},  # the phases that this process has begun
+    "run": {
+        "engine",
+        "scoring",
+        "named",
+        "ending",
+        "executor",
+        "provenance",
+        "store",
+        "study",
+        "stage",
+        "probes",
+        "watch",
+    },
     "progress": {"run", "study", "stage"},
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
     "ray_executor": {"executor", "ending", "spec"},
@@ -80,6 +94,7 @@ ARROWS: dict[str, set[str]] = {
 # Imported inside functions only, so that the part itself loads without them.
 LAZY: dict[str, set[str]] = {
     "run": {"engine", "scoring"},
+    "watch": {"engine"},
     "named": {"studies"},
     "options": ARROWS["options"],
     "export_command": ARROWS["export_command"] - {"ending", "options"},

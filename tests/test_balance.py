@@ -263,7 +263,8 @@ def test_a_step_of_several_tasks_that_does_not_fit_is_done_in_parts(
     with pytest.raises(torch.OutOfMemoryError) as refused:
         bench.train(stage, "never")
     assert refused.value.__notes__ == [
-        "a step of 6 examples of mini-lareqa-train+mini-nli in 4 parts does not fit: lower batch_examples or max_tokens"
+        "step 0: a step of 6 examples of mini-lareqa-train+mini-nli in 4 parts does not fit: "
+        "lower batch_examples or max_tokens"
     ]
 
 

@@ -77,6 +77,7 @@ def test_content_counts_what_the_rows_depend_on(tmp_path: Path) -> None:
 
 
 def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xstilts.spec._SETTLED_NS", 0)
     path, cache = write(tmp_path, "a\tb\tyes\nc\td\tno\n"), tmp_path / "cache"
     first = tasks.content(toy(), "train", "en", tmp_path, cache_dir=cache)
     with monkeypatch.context() as patch:

@@ -434,8 +434,9 @@ def test_a_plain_file_and_its_gzip_have_one_hash_when_unpacked(tmp_path: Path) -
 
 
 def test_a_hash_is_remembered_until_content_changes_even_at_the_same_size(
-    tmp_path: Path, count_hashing: list[Path]
+    tmp_path: Path, count_hashing: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(spec, "_SETTLED_NS", 0)
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_text("abc")
     first = cached_sha256(path, cache)
@@ -449,10 +450,29 @@ def test_a_hash_is_remembered_until_content_changes_even_at_the_same_size(
     path.write_text("abcd")
     os.utime(path, ns=(before, before))
     assert cached_sha256(path, cache) == hashlib.sha256(b"abcd").hexdigest()
+    path.write_text("abce")
+    os.utime(path, ns=(before, before))  # as a copy that keeps times
+    assert cached_sha256(path, cache) == hashlib.sha256(b"abce").hexdigest()
+
+
+@pytest.mark.parametrize("late_seconds", [-3600.0, 0.0, 2.0, 4.0])
+def test_a_file_that_has_just_changed_or_will_is_not_remembered(
+    late_seconds: float, tmp_path: Path, count_hashing: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = tmp_path / "file", tmp_path / "cache"
+    path.write_text("abc")
+    now = path.stat().st_ctime_ns + int(late_seconds * 1e9)
+    monkeypatch.setattr(spec.time, "time_ns", lambda: now)
+    cached_sha256(path, cache)
+    cached_sha256(path, cache)
+    assert len(count_hashing) == (1 if late_seconds > 3 else 2)
 
 
 @pytest.mark.parametrize("broken", [b"", b"12ab", b"\0" * 64, b"\xff" * 64, b"G" * 64])
-def test_a_broken_cache_entry_is_computed_again(tmp_path: Path, count_hashing: list[Path], broken: bytes) -> None:
+def test_a_broken_cache_entry_is_computed_again(
+    tmp_path: Path, count_hashing: list[Path], broken: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spec, "_SETTLED_NS", 0)
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_text("abc")
     expected = cached_sha256(path, cache)

@@ -34,6 +34,7 @@ from xstilts.engine.train import dev_score
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Lora, Override, Recipe
 from xstilts.scoring import score
+from xstilts.spec import digest
 from xstilts.stage import Encoder, Evaluate, Tiny, Train
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import find
@@ -354,7 +355,7 @@ def test_what_does_not_fit_in_any_parts_is_an_error_that_says_what_to_lower(
         with pytest.raises(torch.OutOfMemoryError) as refused:
             bench.train(stage, task)
         assert refused.value.__notes__ == [
-            f"a step of 4 examples of {task} in {parts} parts does not fit: lower batch_examples or max_tokens"
+            f"step 0: a step of 4 examples of {task} in {parts} parts does not fit: lower batch_examples or max_tokens"
         ]
 
 
@@ -721,6 +722,8 @@ def test_a_checkpoint_of_another_numeric_path_is_not_used(
     assert document["numeric_path"] == "cpu-float32-sdpa-1thread-rows"
     assert document["step"] == len(document["losses"]) == 7
     course.write_text(json.dumps(document | {"numeric_path": "cuda-float32-sdpa"}))
+    files = json.loads((course.parent / "files.json").read_text()) | {"course.json": digest(course.read_text())}
+    (course.parent / "files.json").write_text(json.dumps(files))
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "_REPORT_SECONDS", -1)
         calls = itertools.count()

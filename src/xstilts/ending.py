@@ -57,7 +57,7 @@ def said(error: BaseException) -> str:
     elif isinstance(error, (ValueError, OSError)):
         words = str(error)
     else:
-        words = f"{type(error).__name__}: {error}"
+        words = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
     advice = next((advice for what, advice in _ADVICE.items() if what in words.lower()), "")
     return f"{words}; {advice}" if advice else words
 

@@ -12,14 +12,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
+from .watch import stack_of
+
 
 @dataclass(frozen=True)
 class Job:
     """What every worker process of a run is started with.
 
     Attributes:
-        target: the process's function: it gets a pipe, then ``store_root``, ``settings``, its device, ``code`` and an
-            event that is set when the run is to stop.
+        target: the process's function: it gets a pipe, one for its stack, then ``store_root``, ``settings``, its
+            device, ``code`` and an event that is set when the run is to stop.
         code: version and commit of the driver's code.
     """
 
@@ -44,18 +46,15 @@ class Process(Protocol):
     def death(self) -> str:
         """How the process ended, in words; nothing while it lives."""
 
+    def stack(self) -> str:
+        """Where it is in its code now, as far as it can say."""
+
     def end(self, seconds: float) -> None:
         """End it; it may take so many seconds to do so by itself."""
 
 
 class Executor(Protocol):
-    """Starts processes and hears them.
-
-    Attributes:
-        max_losses: how many times a stage may lose its process before it has failed.
-    """
-
-    max_losses: int
+    """Starts processes and hears them."""
 
     def begin(self, job: Job) -> None:
         """Called once, before anything else."""
@@ -76,8 +75,8 @@ class Executor(Protocol):
 class LocalProcess:
     """A process of this machine, at the other end of a pipe."""
 
-    def __init__(self, process: Any, pipe: Connection) -> None:
-        self.process, self.pipe = process, pipe
+    def __init__(self, process: Any, pipe: Connection, stacks: Connection) -> None:
+        self.process, self.pipe, self.stacks = process, pipe, stacks
 
     def ready(self) -> bool:
         """At once: what is sent waits in the pipe."""
@@ -101,6 +100,10 @@ class LocalProcess:
         code = self.process.exitcode
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
+    def stack(self) -> str:
+        """By a signal, which it answers even while it holds the interpreter's lock."""
+        return stack_of(self.process.pid, self.stacks)
+
     def end(self, seconds: float) -> None:
         """Ask it to end, then kill it."""
         self.send(None)
@@ -109,12 +112,11 @@ class LocalProcess:
             self.process.kill()
             self.process.join()
         self.pipe.close()
+        self.stacks.close()
 
 
 class Local:
-    """Processes of this machine; one that dies has failed its stage."""
-
-    max_losses = 0
+    """Processes of this machine."""
 
     def begin(self, job: Job) -> None:
         """Keep what processes are started with."""
@@ -126,7 +128,8 @@ class Local:
         """Start a process."""
         job = self.job
         ours, theirs = self.context.Pipe()
-        args = (theirs, job.store_root, job.settings, device, job.code, self.stopping)
+        stacks, written = self.context.Pipe(duplex=False)
+        args = (theirs, written, job.store_root, job.settings, device, job.code, self.stopping)
         process = self.context.Process(
             target=job.target,
             args=args,
@@ -141,7 +144,8 @@ class Local:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, handler)
         theirs.close()
-        return LocalProcess(process, ours)
+        written.close()
+        return LocalProcess(process, ours, stacks)
 
     def wait(self, processes: Sequence[LocalProcess], seconds: float) -> list[LocalProcess]:
         """Wait for their pipes and for their ends."""

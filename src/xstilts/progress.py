@@ -124,6 +124,7 @@ class Plain(Quiet):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self.stream = stream
+        self.waited: set[str] = set()
         self.last_line: dict[int, float] = {}
 
     def say(self, line: str) -> None:
@@ -152,6 +153,10 @@ class Plain(Quiet):
     def ended(self, slot: int, stage: Stage, how: str, note: str) -> None:
         """Say what ended and how."""
         super().ended(slot, stage, how, note)
+        if how == "busy":  # asked again twice a second
+            if stage.id in self.waited:
+                return
+            self.waited.add(stage.id)
         eta = self.eta_seconds()
         left = f", about {duration(eta)} left" if eta else ""
         self.say(f"[{self.num_ended}/{self.total}] {how} {stage.kind} {label(stage)} ({note}){left}")

@@ -21,6 +21,7 @@ from .spec import digest
 
 _LISTEN_SECONDS = 10.0
 _PATIENCE_SECONDS = 60.0
+_STACK_SECONDS = 10.0
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "ray")
 
 
@@ -30,8 +31,6 @@ class RayExecutor:
     An actor lasts as long as a local worker does, so that the scheduler can give it the next stage of the model that
     it has in memory. Workers for which there is no room yet wait, also for machines that join later or come back.
     """
-
-    max_losses = 3
 
     def __init__(self, address: str | None) -> None:
         """Connect to the cluster at ``address``, else at ``RAY_ADDRESS``, else to one of this machine, started here.
@@ -176,6 +175,13 @@ class RayProcess:
         """What the last reply said."""
         return self.died
 
+    def stack(self) -> str:
+        """What the actor says within a few seconds."""
+        try:
+            return str(self.ray.get(self.actor.stack.remote(), timeout=_STACK_SECONDS))
+        except Exception:  # it, its machine, or the cluster, may be gone
+            return f"{self.host} does not say where it is"
+
     def end(self, seconds: float) -> None:
         """Kill the actor, and with it the process; an idle one loses nothing, a stage goes on from its checkpoint."""
         with contextlib.suppress(Exception):  # it, or the cluster, may be gone
@@ -229,6 +235,10 @@ class Host:
         self.executor.wait([self.process], _LISTEN_SECONDS)
         died = self.process.death()  # asked first: its last word is in the pipe by then
         return list(self.process.received()), died
+
+    def stack(self) -> str:
+        """Where the process is."""
+        return self.process.stack()
 
     def stop(self) -> None:
         """Let the stage write a checkpoint and stop."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import multiprocessing
-import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,15 +17,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import __version__
 from .ending import complain, said
 from .executor import Executor, Job, Local, Process
 from .named import load_study_file
 from .probes import Probe
-from .spec import digest
-from .stage import Evaluate, Merge, Stage, Train, label, root
+from .provenance import code_state, record_of
+from .stage import Evaluate, Stage, label
 from .store import Store
 from .study import Plan, Todo
+from .watch import Patience, Pulse, end_with_driver, show_stack_on_request
 
 KEEP = ("all", "none")
 _MAX_STAGES_PER_WORKER = 500
@@ -43,6 +41,8 @@ class Settings:
         devices: a worker process for each entry: ``("cpu", "cpu")`` is two, ``cpu+cpu`` one whose trainings share both.
         keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
         recompute_activations: whether a training's backward pass computes each layer again, to save memory.
+        stall_seconds: a worker that gives no sign of work for so long is ended; see `watch`.
+        retries: how often a stage is tried again whose worker was ended, died, or met damaged files of its own.
         study_file: a user's study file, imported by every worker for the tasks it declares.
         where: the machines of the devices, in words.
         perform: ``module:function`` that does a stage; another one only in tests of the graph.
@@ -54,6 +54,8 @@ class Settings:
     checkpoint_seconds: float = 120.0
     keep: str = "all"
     recompute_activations: bool = False
+    stall_seconds: float = 1800.0
+    retries: int = 2
     study_file: Path | None = None
     where: str = "this machine"
     perform: str = "xstilts.engine:perform"
@@ -88,7 +90,7 @@ class View(Protocol):
         """A stage moves on: ``step``, ``steps``, ``loss``, ``tokens_per_second`` as far as known."""
 
     def ended(self, slot: int, stage: Stage, how: str, note: str) -> None:
-        """A stage is ``done``, ``failed``, ``busy`` elsewhere, ``interrupted``, or ``lost`` with its process."""
+        """A stage is ``done``, ``failed``, ``lost`` (tried again), ``busy`` elsewhere or ``interrupted``."""
 
     def tick(self) -> None:
         """Time passed."""
@@ -176,7 +178,8 @@ class _Driver:
         self.dependents = plan.dependents()
         self.unfinished = dict(todo)  # ids not yet done, failed or blocked
         self.not_before: dict[str, float] = {}
-        self.losses: dict[str, int] = {}  # how often a stage lost its process
+        self.num_losses: Counter[str] = Counter()
+        self.patience = Patience(settings.stall_seconds)
         self.stopping = False
         self.executor = executor
         executor.begin(Job(_worker, store.root, settings, code_state()))
@@ -202,6 +205,7 @@ class _Driver:
                 processes = {worker.process: worker for worker in self.workers}
                 for ready in self.executor.wait(list(processes), _POLL_SECONDS):
                     self._listen(processes[ready])
+                self._end_stalled()
                 self.view.tick()
         finally:
             for worker in self.workers:
@@ -216,6 +220,7 @@ class _Driver:
             if worker.stage is None and worker.process.ready() and (stage := self._next(worker)) is not None:
                 worker.stage = stage
                 worker.model = _model_id(stage)
+                self.patience.gave(worker.slot, starting=not worker.num_stages)
                 self.view.started(worker.slot, stage)
                 worker.process.send((stage, self.todo[stage.id], time.monotonic()))
 
@@ -239,11 +244,14 @@ class _Driver:
         """Take a worker's messages; what a worker did that is gone without its last word is lost, and may fail."""
         try:
             for kind, *rest in worker.process.received():
-                if kind != "progress":
+                if worker.stage is None:
+                    continue  # a sign that was on its way
+                self.patience.heard(worker.slot)
+                if kind == "progress":
+                    self.view.progress(worker.slot, worker.stage, rest[0])
+                elif kind != "sign":
                     self._ended(worker, kind, rest[0])
                     return
-                if worker.stage is not None:
-                    self.view.progress(worker.slot, worker.stage, rest[0])
         except ValueError as error:  # its machine cannot do stages; others may
             self.workers.remove(worker)
             self._end(worker)
@@ -254,22 +262,29 @@ class _Driver:
         if died := worker.process.death():
             if worker.stage is None:
                 self._replace(worker)
-            else:
-                self._lost(worker, worker.stage, died)
+                return
+            text = f"the worker process died ({died}); out of memory, or killed from outside"
+            self._ended(worker, "lost", text + _logged(self.store, worker.stage, text))
 
-    def _lost(self, worker: _Worker, stage: Stage, died: str) -> None:
-        self.losses[stage.id] = self.losses.get(stage.id, 0) + 1
-        text = f"the worker process died ({died}); out of memory, or killed from outside"
-        if self.losses[stage.id] <= self.executor.max_losses:
-            self._ended(worker, "lost", f"{text}; another worker goes on from its last checkpoint")
-        else:
-            self._ended(worker, "failed", text + _logged(self.store, stage, text))
+    def _end_stalled(self) -> None:
+        """End every worker that has given no sign of work for too long."""
+        late = self.patience.overdue()
+        for worker in [worker for worker in self.workers if worker.slot in late]:
+            assert worker.stage is not None
+            text = f"no sign of work for {self.settings.stall_seconds:.0f} s: the worker process was ended"
+            stack = worker.process.stack()
+            self._ended(worker, "lost", text + _logged(self.store, worker.stage, f"{text}; it was here:\n{stack}"))
 
     def _ended(self, worker: _Worker, how: str, note: str) -> None:
         stage = worker.stage
         assert stage is not None
         worker.stage = None
         worker.num_stages += 1
+        self.patience.ended(worker.slot)
+        self.num_losses[stage.id] += how == "lost"
+        gone = how == "lost"
+        if gone and self.num_losses[stage.id] > self.settings.retries:
+            how = "failed"
         self.view.ended(worker.slot, stage, how, note)
         if how == "busy":
             self.not_before[stage.id] = time.monotonic() + _BUSY_SECONDS
@@ -281,11 +296,11 @@ class _Driver:
         elif how == "failed":
             self.outcome.failed[stage.id] = note
             self._block(stage.id)
-        if how in ("failed", "lost") or worker.num_stages >= _MAX_STAGES_PER_WORKER:
-            self._replace(worker)
+        if gone or how == "failed" or worker.num_stages >= _MAX_STAGES_PER_WORKER:
+            self._replace(worker, at_once=gone)
 
-    def _replace(self, worker: _Worker) -> None:
-        self._end(worker)
+    def _replace(self, worker: _Worker, at_once: bool = False) -> None:
+        self._end(worker, at_once)
         self.workers.remove(worker)
         if self.unfinished and not self.stopping:
             self.workers.append(self._start(worker.slot, worker.device))
@@ -297,8 +312,9 @@ class _Driver:
                 self._block(other)
                 self.outcome.blocked.append(other)
 
-    def _end(self, worker: _Worker) -> None:
-        worker.process.end(5.0 if worker.stage is None and worker.num_stages else 0.0)  # new ones may be importing
+    def _end(self, worker: _Worker, at_once: bool = False) -> None:
+        waits = worker.stage is None and worker.num_stages and not at_once  # new ones may be importing
+        worker.process.end(5.0 if waits else 0.0)
 
 
 def _drop_unread(dependents: Mapping[str, list[str]], store: Store, unfinished: Mapping[str, Todo]) -> None:
@@ -322,38 +338,19 @@ def _model_id(stage: Stage) -> str:
     return stage.model.id if isinstance(stage, (Evaluate, Probe)) else stage.id
 
 
-def code_state() -> dict[str, str]:
-    """Version of the package, and commit and digest of uncommitted changes when it runs from a checkout."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout if done.returncode == 0 else None
-
-    state = {"xstilts": __version__}
-    listed = git("ls-files", "--error-unmatch", str(folder / "run.py"))
-    commit = git("rev-parse", "HEAD") if listed else None
-    if commit:
-        changes = git("diff", "HEAD", "--", str(folder)) or ""
-        state |= {"commit": commit.strip(), "uncommitted_changes": digest(changes) if changes else ""}
-    return state
-
-
 def _worker(
-    pipe: Connection, store_root: Path, settings: Settings, device: str, code: dict[str, str], stop: Any
+    pipe: Connection,
+    stacks: Connection,
+    store_root: Path,
+    settings: Settings,
+    device: str,
+    code: dict[str, str],
+    stop: Any,
 ) -> None:
     """A worker process: does stages until it is told to end or the driver is gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_driver() -> None:
-        parent.join()
-        os._exit(3)
-
-    threading.Thread(target=end_with_driver, daemon=True).start()
+    end_with_driver()
+    show_stack_on_request(stacks)
+    pulse = Pulse(pipe, device, settings.stall_seconds)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group, it is the driver's to handle
     broken = ""
     if settings.study_file is not None:
@@ -375,10 +372,11 @@ def _worker(
         if message is None:
             return
         if broken:
-            pipe.send(("failed", broken))
+            pulse.send(("failed", broken))
             continue
         stage, todo, sent = message
-        pipe.send(_attempt(stage, todo, sent, store, settings, device, code, stop, perform, pipe, checked))
+        pulse.send(("sign",))
+        pulse.send(_attempt(stage, todo, sent, store, settings, device, code, stop, perform, pulse, checked))
 
 
 def _attempt(
@@ -391,7 +389,7 @@ def _attempt(
     code: dict[str, str],
     stop: Any,
     perform: Callable[..., dict[str, Any]],
-    pipe: Connection,
+    pulse: Pulse,
     checked: set[str],
 ) -> tuple[str, str]:
     """Do one stage under its claim and publish it; returns how it ended and a note.
@@ -399,7 +397,7 @@ def _attempt(
     Inputs are read against their checksums, once for each worker: ``checked`` holds those that were, and those that
     this worker has itself made. The driver gave the stage out when its clock, which all processes share, said ``sent``.
     """
-    from .engine import Context, Interrupted
+    from .engine import Context, Damaged, Interrupted
     from .engine.phases import Phases
 
     phases = Phases()
@@ -433,7 +431,7 @@ def _attempt(
                 device=device,
                 prepare=(load_study_file, settings.study_file) if settings.study_file else (),
                 stop=stop.is_set,
-                report=lambda progress: pipe.send(("progress", progress)),
+                report=lambda progress: pulse.send(("progress", progress)),
                 checkpoint_seconds=settings.checkpoint_seconds,
                 recompute_activations=settings.recompute_activations,
                 phases=phases,
@@ -442,7 +440,7 @@ def _attempt(
             started, clock = datetime.now(UTC), time.monotonic()
             done = perform(stage, out, context)
             seconds = time.monotonic() - clock
-            record = _record(stage, done, code, started, seconds)
+            record = record_of(stage, done, code, started, seconds)
             if todo == "remake":
                 same = store.remake(stage.id, out, record)
                 note = f"{seconds:.1f} s, made again" + ("" if same else ", with other bytes than before")
@@ -454,6 +452,8 @@ def _attempt(
             return "done", note
         except Interrupted as error:
             return "interrupted", str(error)
+        except Damaged as error:
+            return "lost", said(error) + _logged(store, stage, traceback.format_exc())
         except Exception as error:
             return "failed", said(error) + _logged(store, stage, traceback.format_exc())
 
@@ -464,25 +464,3 @@ def _logged(store: Store, stage: Stage, text: str) -> str:
         return f"; log: {store.write_failure(stage.id, label(stage), text)}"
     except OSError:
         return ""
-
-
-def _record(
-    stage: Stage, done: dict[str, Any], code: dict[str, str], started: datetime, seconds: float
-) -> dict[str, Any]:
-    names = {"label": label(stage)}
-    if isinstance(stage, (Train, Merge, Evaluate, Probe)):
-        names["encoder"] = root(stage).name
-    if isinstance(stage, Train):
-        names["recipe"] = stage.recipe.name
-    return {
-        "kind": stage.kind,
-        "version": stage.version,
-        "declaration": stage.declaration(),
-        "inputs": [other.id for other in stage.inputs],
-        "names": names,
-        "result": done["result"],
-        "environment": code | done.get("environment", {}),
-        "started": started.isoformat(timespec="seconds"),
-        "wall_seconds": seconds,
-        "cost": done.get("cost", {}),
-    }

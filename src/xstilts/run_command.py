@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import typing
 from collections.abc import Callable
@@ -73,6 +74,12 @@ def run_command(
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Least time between two checkpoints of a training; 0 is every step.")
     ] = 120.0,
+    stall_minutes: Annotated[
+        float, typer.Option(min=0, help="End a worker that gives no sign of work for so long; 0 is never.")
+    ] = 30.0,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often a stage is tried again whose worker died or was ended.")
+    ] = 2,
     recompute_activations: Annotated[
         bool,
         typer.Option(
@@ -121,6 +128,8 @@ def run_command(
         where=where,
         checkpoint_seconds=checkpoint_seconds,
         keep=keep,
+        stall_seconds=stall_minutes * 60 or math.inf,
+        retries=retries,
         recompute_activations=recompute_activations,
         study_file=study_file(study),
     )

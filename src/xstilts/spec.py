@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import time
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, ClassVar
 
 ID_HEX_DIGITS = 20
 _CHUNK_BYTES = 1 << 20
+_SETTLED_NS = 3 * 10**9
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -185,21 +187,26 @@ def file_sha256(path: Path, *, unpacked: bool = False) -> str:
 
 
 def cached_sha256(path: Path, cache_dir: Path | None, *, unpacked: bool = False) -> str:
-    """`file_sha256`, remembered by path, size and modification time in ``cache_dir``.
+    """`file_sha256`, remembered by path, size and both times in ``cache_dir``: of writing, and of any change.
+
+    The latter cannot be set by a program. A file that was changed in the last seconds, or in the future of a clock that
+    was set back, is hashed every time: another content could still get the same times.
 
     The cache is one small file per hashed file, written by rename, so any number of processes may share it.
     """
     if cache_dir is None:
         return file_sha256(path, unpacked=unpacked)
     status = path.stat()
-    key = digest(canonical_json([str(path.resolve()), status.st_size, status.st_mtime_ns, unpacked]))
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    key = digest(canonical_json([str(path.resolve()), status.st_size, *times, unpacked]))
     entry = cache_dir / "hashes" / key
     if entry.is_file():
         known = entry.read_bytes()
         if _SHA256.fullmatch(known):
             return known.decode()
     value = file_sha256(path, unpacked=unpacked)
-    write_atomically(entry, value)
+    if time.time_ns() - status.st_ctime_ns > _SETTLED_NS:
+        write_atomically(entry, value)
     return value
 
 

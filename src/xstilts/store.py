@@ -12,7 +12,6 @@ import socket
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from .stored import (
     install,
     json_data,
     last_generation,
+    log_name,
     names_in,
     now,
     parsed,
@@ -43,12 +43,14 @@ from .stored import (
     record_of,
     rendered,
     sealed,
+    shortened,
     sync_folder,
     weights_of,
     without,
 )
 
 _FOLDERS = ("stages", "work", "locks", "logs", "plans")
+_MAX_LOGS = 10
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,12 @@ class Store:
         """Whether a live process works on the id; asks the lock only where a claim has left its sign."""
         if not (self.root / "locks" / f"{plain('stage id', id)}.holder").exists():
             return False
-        claim = self.claim(id)
+        try:
+            claim = self.claim(id)
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES):  # nobody works on it by way of this mount
+                return False
+            raise
         if claim is not None:
             claim.release()
         return claim is None
@@ -353,12 +360,14 @@ class Store:
     # -- logs and plans --------------------------------------------------------------------------------
 
     def write_failure(self, id: str, label: str, text: str) -> Path:
-        """Keep the log of a failed stage and return its path."""
+        """Keep the log of a failed stage, at most 64 KiB of ``text``, and return its path; a stage's last ten stay."""
         while True:
-            now = datetime.now(UTC)
-            path = self.root / "logs" / f"{plain('stage id', id)}-{now:%Y%m%dT%H%M%S.%fZ}.txt"
-            body = f"{label}\n{id}\n{now.isoformat()}\n\n{text}\n"
+            before = self.failures(id)
+            path = self.root / "logs" / log_name(id, before[-1].name if before else "")
+            body = f"{label}\n{id}\n{now()}\n\n{shortened(text)}\n"
             if self._write(path, body.encode(errors="backslashreplace"), once=True):
+                for old in before[: 1 - _MAX_LOGS]:
+                    old.unlink(missing_ok=True)
                 return path
 
     def failures(self, id: str) -> list[Path]:
@@ -407,7 +416,8 @@ class Store:
             else:
                 os.replace(temporary, path)
         except FileExistsError:
-            return False
+            if os.stat(temporary).st_nlink < 2:  # else it was done, and NFS has lost the answer
+                return False
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)

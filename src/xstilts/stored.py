@@ -11,7 +11,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ _WEIGHTS = re.compile(r"(?:remade-([0-9]+)/)?weights/.+")
 _TOMBSTONE = re.compile(r"tombstone-([1-9][0-9]*)\.json")
 _SCORES = re.compile(r"scores/[^/]+\.json")
 MISSING = "missing"
+_LOG = "%Y%m%dT%H%M%S.%fZ.txt"
+_LOG_CHARACTERS = 1 << 16
 _RESERVED = re.compile(r"(?:record\.json|remade\.json|(?:tombstone|remade)-[^/]*|scores)(?:/.*)?")
 
 Document = dict[str, Any]
@@ -56,6 +58,21 @@ def names_in(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+
+
+def log_name(id: str, last: str) -> str:
+    """A name for a log of this moment which sorts behind the ``last`` one's, though the clock was set back."""
+    moment = datetime.now(UTC)
+    if last:
+        moment = max(moment, datetime.strptime(last, f"{id}-{_LOG}").replace(tzinfo=UTC) + timedelta(microseconds=1))
+    return f"{id}-{moment:{_LOG}}"
+
+
+def shortened(text: str) -> str:
+    """A text without its middle where it is longer than 64 KiB."""
+    half = _LOG_CHARACTERS // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n[... {left_out} characters left out ...]\n{text[-half:]}" if left_out > 0 else text
 
 
 def plain(what: str, name: str) -> str:
@@ -271,7 +288,10 @@ def sync_folder(path: Path | str) -> None:
 
 
 def install(folder: Path, target: Path) -> bool:
-    """Make ``folder`` durable and rename it to ``target``; ``False`` when a folder is there already."""
+    """Make ``folder`` durable and rename it to ``target``; ``False`` when a folder is there already.
+
+    A rename that is reported as failed and yet was done, as NFS does after a lost answer, counts as done.
+    """
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync_folder(os.path.join(parent, name))
@@ -281,6 +301,7 @@ def install(folder: Path, target: Path) -> bool:
     except OSError:
         if not target.is_dir():
             raise
-        return False
+        if folder.is_dir():
+            return False
     sync_folder(target.parent)
     return True

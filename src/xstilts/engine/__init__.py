@@ -21,6 +21,10 @@ class Interrupted(Exception):
     """The stage stopped on request, with a checkpoint written: doing it again goes on where it was."""
 
 
+class Damaged(ValueError):
+    """A file that the stage had kept for itself was damaged and is set aside: doing it again goes on without it."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Where a stage is done: nothing here changes a number.
@@ -64,6 +68,7 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
 
     Raises:
         Interrupted: when ``context.stop()`` became true; a checkpoint is in ``context.work``.
+        Damaged: when a checkpoint in ``context.work`` was not as it was written.
         ValueError: for input that does not fit the stage.
         FloatingPointError: when the loss stopped being a finite number.
         ChildProcessError: when one of several processes died.

@@ -16,6 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from xstilts.spec import digest, file_sha256
+
+from . import Damaged
+
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -30,6 +34,7 @@ class Course:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     best: str = ""  # folder of the best weights so far, beside the checkpoint
     best_score: float = -math.inf
+    best_sha256: str = ""
 
 
 def tensors_of(module: nn.Module, leave_out: Container[str] = ()) -> dict[str, Tensor]:
@@ -59,6 +64,7 @@ def save_best(work: Path, model: nn.Module, course: Course) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     save_file(_trained(model), folder / "model.safetensors")
+    course.best_sha256 = file_sha256(folder / "model.safetensors")
     _sync(folder)
 
 
@@ -80,7 +86,10 @@ def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course:
         for name in MOMENTS
     }
     save_file(moments, part / "optimiser.safetensors")
-    (part / "course.json").write_text(json.dumps(dataclasses.asdict(course)))
+    text = json.dumps(dataclasses.asdict(course))
+    files = {path.name: file_sha256(path) for path in part.iterdir()} | {"course.json": digest(text)}
+    (part / "course.json").write_text(text)
+    (part / "files.json").write_text(json.dumps(files))
     _sync(part)
     final = work / f"checkpoint-{course.step}"
     if final.exists():
@@ -115,10 +124,18 @@ def resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, numer
     """Load the newest checkpoint into ``model`` and ``optimiser``, or start at step 0.
 
     A checkpoint of another numeric path is not used: one training is one path from end to end.
+
+    Raises:
+        Damaged: a file of it, or of the best weights that it names, is not as it was written. All of them are set
+            aside: the next attempt starts at step 0.
     """
     found = sorted(work.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
     if not found:
         return Course(numeric_path)
+    if problem := _problem(found[-1]):
+        for folder in [*found, *work.glob("best-*")]:
+            _set_aside(folder)
+        raise Damaged(f"{problem}: the checkpoint is set aside, the training starts anew")
     course = Course(**json.loads((found[-1] / "course.json").read_text()))
     if course.numeric_path != numeric_path:
         return Course(numeric_path)
@@ -129,3 +146,21 @@ def resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, numer
         state.setdefault(int(index), {})[moment] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return course
+
+
+def _problem(folder: Path) -> str:
+    """Which file of a checkpoint is missing or not as it was written, ``""`` when all are."""
+    try:
+        files = dict(json.loads((folder / "files.json").read_text()))
+        text = (folder / "course.json").read_text()
+        if digest(text) != files.pop("course.json"):
+            return f"{folder / 'course.json'} is damaged"
+        expected = {folder / name: sha256 for name, sha256 in files.items()}
+        course = json.loads(text)
+        if course["best"]:
+            expected[folder.parent / course["best"] / "model.safetensors"] = course["best_sha256"]
+        return next((f"{path} is damaged" for path, sha256 in expected.items() if file_sha256(path) != sha256), "")
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{folder / 'files.json'} is damaged"

@@ -6,7 +6,6 @@ import copy
 import functools
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from xstilts.tasks.translated import read_rows
 
 from . import Context
 from .kinds import KINDS
+from .unfinished import making
 
 ROWS = "rows.jsonl.gz"  # of a stage that translates
 
@@ -156,17 +156,14 @@ def tokenised(
         )
     )
     path = cache_dir / "tokens" / f"{key}.arrow"
-    if not path.is_file():
+    if not _whole(path):
         parts = [(part.language, rows_of(part, translated or {}, data_dir)) for part in data]
         examples = [example for _, part in parts for example in part]
         if shuffled is not None:
             examples = shuffled_labels(examples, task.name, shuffled)
         metadata = {_LANGUAGES: json.dumps([[code, len(part)] for code, part in parts])}
         encode = KINDS[task.kind.name].encode
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        os.close(handle)
-        try:
+        with making(path.with_name(f"{os.urandom(8).hex()}.part"), r"\w+\.part") as part:
             writer = None
             size = max(1, _CHUNK_EXAMPLES // (synonyms.num_copies if synonyms else 1))
             for start in range(0, max(len(examples), 1), size):
@@ -176,16 +173,24 @@ def tokenised(
                 columns = encode(task.kind, chunk, tokenizer, max_tokens, prefix)
                 batch = pa.record_batch({name: pa.array(values, _TYPES.get(name)) for name, values in columns.items()})
                 if writer is None:
-                    writer = pa.ipc.new_file(name, batch.schema.with_metadata(metadata))
+                    writer = pa.ipc.new_file(str(part), batch.schema.with_metadata(metadata))
                 writer.write_batch(batch)
             assert writer is not None
             writer.close()
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(part, path)
     status = path.stat()
     return copy.copy(_opened(path, status.st_ino, status.st_mtime_ns))  # whoever has it may number its ids anew
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file of tokens is there from its beginning to its end; one that is cut off is made anew."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            return pa.ipc.open_file(file).num_record_batches > 0
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return False
 
 
 @functools.lru_cache(_MAX_OPEN)

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import json
 import os
-import shutil
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import signature
@@ -37,6 +37,8 @@ from transformers.utils import logging
 
 from xstilts.hub import check_tokenizer
 from xstilts.spec import digest, file_sha256
+
+from .unfinished import making
 
 TOKENIZER_FILES = (
     "tokenizer*.json",
@@ -269,17 +271,19 @@ def appearing(folder: Path) -> Iterator[Path]:
 
     Nothing appears after an error. Where another process was first, its folder stays.
     """
-    unfinished = folder.parent / f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    unfinished.mkdir(parents=True)
-    try:
+    name = f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    pattern = re.escape(f".{folder.name}.") + r"\d+\.[0-9a-f]{8}"
+    with making(folder.with_name(name), pattern, is_folder=True) as unfinished:
         yield unfinished
+        for file in unfinished.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
         try:
             unfinished.rename(folder)
         except OSError:
             if not (folder / "config.json").is_file():  # not a lost race but a real failure
                 raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,8 +23,9 @@ import torch
 import torch.distributed as dist
 
 from . import Context, Interrupted
-from .phases import Phases
+from .phases import Motion, Phases
 
+_BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _LAST_WORD_SECONDS = 0.5
 _TIMEOUT = timedelta(days=7)  # a process that is gone is noticed at once; one that is at work may take its time
@@ -58,8 +60,7 @@ def in_ranks(work: Work, context: Context) -> dict[str, Any]:
         try:
             for number, device in enumerate(context.ranks):
                 ours, theirs = spawn.Pipe(duplex=False)
-                report = functools.partial(_tell, theirs)
-                own = replace(context, device=device, stop=stop.is_set, report=report, phases=Phases())
+                own = replace(context, device=device, stop=stop.is_set, report=_silent, phases=Phases())
                 process = spawn.Process(target=_rank, args=(number, work, own, Path(folder) / "meeting", theirs))
                 process.start()
                 theirs.close()
@@ -91,7 +92,9 @@ def _watched(ranks: list[tuple[Any, Connection]], stop: Any, context: Context) -
             with contextlib.suppress(EOFError, OSError):
                 while number not in ended and pipe.poll():
                     kind, what = pipe.recv()
-                    if kind == "progress":
+                    if kind == "sign":
+                        context.phases("ranks")  # a sign of this process, too
+                    elif kind == "progress":
                         context.report(what)
                     else:
                         ended[number] = what
@@ -120,8 +123,8 @@ def _watched(ranks: list[tuple[Any, Connection]], stop: Any, context: Context) -
     return [ended[number] for number in range(len(ranks))]
 
 
-def _tell(pipe: Connection, progress: dict[str, Any]) -> None:
-    pipe.send(("progress", progress))
+def _silent(progress: dict[str, Any]) -> None:
+    """Goes to a rank in the place of a report, which its own pipe takes over."""
 
 
 def _rank(number: int, work: Work, context: Context, meeting: Path, pipe: Connection) -> None:
@@ -136,6 +139,22 @@ def _rank(number: int, work: Work, context: Context, meeting: Path, pipe: Connec
     threading.Thread(target=end_with_parent, daemon=True).start()
     for name in (signal.SIGTERM, signal.SIGINT):  # sent to the whole group, they are the driver's to handle
         signal.signal(name, signal.SIG_IGN)
+    lock = threading.Lock()
+
+    def tell(kind: str, what: Any = None) -> None:
+        with lock:
+            pipe.send((kind, what))
+
+    def beat() -> None:
+        moved = Motion(context.device)
+        with contextlib.suppress(OSError):  # the parent is gone, and this process about to go
+            while True:
+                time.sleep(_BEAT_SECONDS)
+                if moved():
+                    tell("sign")
+
+    threading.Thread(target=beat, daemon=True).start()
+    context = replace(context, report=functools.partial(tell, "progress"))
     try:
         _join(number, context, meeting)
         if context.prepare:
@@ -145,7 +164,7 @@ def _rank(number: int, work: Work, context: Context, meeting: Path, pipe: Connec
         known = type(error).__module__ in ("builtins", "xstilts.engine")  # others may not survive the way
         done = error if known else RuntimeError(f"{type(error).__name__}: {error}")
         done.add_note(f"in rank {number}:\n{traceback.format_exc()}")
-    pipe.send(("ended", done))
+    tell("ended", done)
 
 
 def _join(number: int, context: Context, meeting: Path) -> None:

@@ -7,6 +7,9 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
+
+_ON_DEVICE = ("steps", "forward", "neighbours")  # phases in which a host thread spins while it waits for a device
 
 
 class Phases:
@@ -18,7 +21,10 @@ class Phases:
 
     Attributes:
         seconds: by phase, in the order in which they first began.
+        begun: how many phases this process has begun, and the last of them, for whoever asks whether it still moves.
     """
+
+    begun: ClassVar[tuple[int, str]] = (0, "")
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -32,11 +38,33 @@ class Phases:
             self.seconds[self._phase] += now - self._since
         if phase:
             self.seconds.setdefault(phase, 0.0)
+            Phases.begun = (Phases.begun[0] + 1, phase)
         self._phase, self._since = phase, now
 
     def end(self) -> None:
         """End the last phase."""
         self("")
+
+
+class Motion:
+    """Whether this process has moved since it was last asked: begun a phase, or taken CPU time.
+
+    A training begins a phase every step; to read and tokenise rows may take hours in one phase. In a phase that waits
+    for another device than the CPU only phases count.
+    """
+
+    def __init__(self, device: str, cpu_seconds: float = 0.5) -> None:
+        """``cpu_seconds`` is far more than what a thread takes that waits and asks."""
+        self._device, self._cpu_seconds = device, cpu_seconds
+        self._begun, self._cpu = Phases.begun, time.process_time()
+
+    def __call__(self) -> bool:
+        """Asked from any one thread."""
+        spins = self._device != "cpu" and Phases.begun[1] in _ON_DEVICE
+        taken = time.process_time() - self._cpu
+        if moved := Phases.begun != self._begun or (taken >= self._cpu_seconds and not spins):
+            self._begun, self._cpu = Phases.begun, time.process_time()
+        return moved
 
 
 def forget_peak_rss() -> None:

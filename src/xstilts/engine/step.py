@@ -179,17 +179,20 @@ class Steps:
 
         Raises:
             torch.OutOfMemoryError: for a step that cannot be done in parts, or one example that does not fit.
+            MemoryError: the optimiser's moments do not fit.
         """
         while True:
             try:
                 return self._step(step, batches, shape if self.num_parts == 1 else None)
+            except MemoryError as error:
+                raise MemoryError(f"step {step} ({self._plan.names(step)}): {error}") from error
             except torch.OutOfMemoryError as error:
                 splits = [self._splits(number, batch) for number, batch in batches]
                 # the other processes wait where a loss is of all examples, and no process can do that again alone
                 if not any(splits) or (ranks.count() > 1 and not all(splits)):
                     size = sum(batch.num_examples for _, batch in batches)
                     what = f"a step of {size} examples of {self._plan.names(step)} in {self.num_parts} parts"
-                    error.add_note(f"{what} does not fit: lower batch_examples or max_tokens")
+                    error.add_note(f"step {step}: {what} does not fit: lower batch_examples or max_tokens")
                     raise
             self.num_parts *= 2
             self._give_up_graphs(f"out of memory, a step is done in {self.num_parts} parts")
@@ -364,6 +367,9 @@ def _descend(model: Model, optimiser: torch.optim.AdamW, recipe: Recipe, loss: T
     """Sum the gradients of all processes, clip them and take AdamW's step; the sum of the processes' losses, [].
 
     Trained variances have no part in the norm.
+
+    Raises:
+        MemoryError: the device has no room for the moments, which are made in the first step.
     """
     loss = ranks.summed(model, loss)
     variances = balance.log_variances(model)
@@ -371,7 +377,10 @@ def _descend(model: Model, optimiser: torch.optim.AdamW, recipe: Recipe, loss: T
     norm = nn.utils.get_total_norm(gradients, foreach=True)
     # AdamW divides by it as it reads the gradients, which clip_grad_norm_ would read and write once more
     optimiser.grad_scale = ((norm + 1e-6) / recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
-    optimiser.step()
+    try:
+        optimiser.step()
+    except torch.OutOfMemoryError as error:  # some parameters may have moved: the step cannot be done again in parts
+        raise MemoryError(f"the optimiser's moments do not fit beside the weights and gradients: {error}") from error
     return loss
 
 
