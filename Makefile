@@ -1,13 +1,14 @@
-# Everything here runs in a virtual environment of its own, with the versions of constraints.txt.
+# Everything here runs in a virtual environment of its own, with the versions and hashes of requirements.lock.
 
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+EXTRAS ?= offline peft dev
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-ray check format clean
+.PHONY: demo test test-slow test-ray fuzz check format lock clean
 
 # The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
@@ -21,11 +22,19 @@ test: $(READY)
 
 # The tests that take minutes: 25 random kills, retrieval of one more real language.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/test_fuzz.py
+
+# Spoilt files for everything that reads files of others: as many of each, and which ones.
+FUZZ_INPUTS ?= 2000
+FUZZ_SEED ?= 0
+
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -n auto -m slow tests/test_fuzz.py
 
 # Runs on a Ray cluster of three nodes on this machine, nodes and drivers killed; installs the extra ray.
 test-ray: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python .ci/lock.py show --here $(EXTRAS) ray > $(VENV)/requirements.txt
+	$(PIP) install $(LOCKED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_ray.py
 
 check: $(READY)
@@ -38,10 +47,25 @@ format: $(READY)
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-$(READY): pyproject.toml constraints.txt
+# Nothing is installed but files whose hashes are in requirements.lock; what a CUDA build of torch needs besides comes
+# where torch is one.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+LOCKED := --no-deps --require-hashes --requirement $(VENV)/requirements.txt
+
+$(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[offline,peft,dev]'
+	$(BIN)/python .ci/lock.py show --here $(EXTRAS) > $(VENV)/requirements.txt
+	$(PIP) install $(LOCKED)
+	$(PIP) check || $(BIN)/python .ci/lock.py show --here --cuda $(EXTRAS) > $(VENV)/requirements.txt
+	$(PIP) install $(LOCKED)
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
 
+# After a change of dependencies; delete the file first to take the newest releases. Needs the package index.
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv==0.13.9
+	PATH=$(abspath $(VENV)-lock/bin):$$PATH $(VENV)-lock/bin/python .ci/lock.py write
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(VENV)-lock $(DEMO)

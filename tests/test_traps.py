@@ -203,8 +203,10 @@ def test_the_packages_it_stands_on_are_few_and_pinned() -> None:
         return {re.split("[<>=]", requirement)[0] for requirement in requirements}
 
     assert names(project["dependencies"]) == DEPENDENCIES
-    pinned = re.findall(r"^([\w-]+)==[\w.]+$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
-    known = {name.lower().replace("_", "-") for name in pinned}
+    locked = (REPOSITORY / "requirements.lock").read_text()
+    entries = re.findall(r"^([\w-]+)==([\w.]+).*\\\n +--hash=sha256:[0-9a-f]{64}", locked, re.MULTILINE)
+    assert len(entries) == len(re.findall(r"^\w", locked, re.MULTILINE)), "each has one version and hashes"
+    known = {name for name, _ in entries}
     assert names(project["dependencies"]).union(*map(names, project["optional-dependencies"].values())) <= known
     assert not known & {"datasets", "lightning", "pytorch-lightning", "rliable", "arch", "pandas", "seqeval"}
     used = {i.module.split(".")[0] for path in FILES for i in imports(path.read_text(), module_of(path))}

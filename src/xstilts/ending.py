@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .untrusted import printable, redacted
+
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 _ROOM = "make room and give the same command again: what is finished stays"
 _MEMORY = "fewer workers (--device), a smaller batch_examples or max_tokens need less"
+_MAX_WORDS = 10_000
 _ADVICE = {
     "no space left on device": _ROOM,
     "disk quota exceeded": _ROOM,
@@ -58,6 +61,9 @@ def said(error: BaseException) -> str:
         words = str(error)
     else:
         words = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+    words = printable(redacted(words))
+    if len(words) > _MAX_WORDS:
+        words = f"{words[:_MAX_WORDS]} ... and {len(words) - _MAX_WORDS:,} more characters"
     advice = next((advice for what, advice in _ADVICE.items() if what in words.lower()), "")
     return f"{words}; {advice}" if advice else words
 
@@ -65,7 +71,7 @@ def said(error: BaseException) -> str:
 def complain(message: str) -> None:
     """Print one message on standard error."""
     with contextlib.suppress(OSError):  # nobody reads it any more
-        print(f"xstilts: {message}", file=sys.stderr, flush=True)
+        print(f"xstilts: {printable(redacted(message))}", file=sys.stderr, flush=True)
 
 
 def guarded(program: Callable[[], Answer | int | None], *, as_json: bool) -> int:
@@ -82,7 +88,7 @@ def guarded(program: Callable[[], Answer | int | None], *, as_json: bool) -> int
         return answer.exit_code if isinstance(answer, Answer) else answer or 0
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("XSTILTS_TRACEBACK"):
-            traceback.print_exc()
+            print(redacted(traceback.format_exc()), file=sys.stderr)
         code, message = _judged(error)
         if message:
             complain(message)
@@ -104,7 +110,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
             return REFUSED, ""
         context = getattr(error, "ctx", None)
         hint = f"\nTry '{context.command_path} --help' for help." if context else ""
-        return REFUSED, error.format_message() + hint
+        return REFUSED, redacted(error.format_message()) + hint
     words = said(error)
     if isinstance(error, (ConnectionError, MemoryError)) or words.endswith(_ROOM):
         return FAILED, words
@@ -121,7 +127,7 @@ def _bug(error: BaseException, words: str) -> str:
         with tempfile.NamedTemporaryFile(
             "w", prefix="xstilts-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
-            file.write("".join(traceback.format_exception(error)))
+            file.write(redacted("".join(traceback.format_exception(error))))
         kept = f"its traceback is in {file.name}"
     except OSError:
         kept = "XSTILTS_TRACEBACK=1 shows its traceback"

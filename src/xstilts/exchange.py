@@ -45,7 +45,8 @@ from .tasks import (
 )
 from .tasks import profile as find_profile
 from .tasks.readers import jsonl, lines
-from .tasks.readers.text import text_lines
+from .tasks.readers.text import document_text, text_lines
+from .untrusted import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,7 +93,10 @@ def files_of(task: str, split: str, language: str) -> list[str]:
     """The paths that a measurement of ``split``, as the task names it, becomes: one for each language that asks."""
     official = next((name for (of, name), own in _RELEASED_AS.items() if (of, own) == (task, split)), split)
     kind = find(task).kind
-    return [file_of(task, official, code) for code in (kind.queries if isinstance(kind, Search) else (language,))]
+    return [
+        file_of(task, plain("split", official), code)
+        for code in (kind.queries if isinstance(kind, Search) else (language,))
+    ]
 
 
 def released_as(task: str, split: str) -> str:
@@ -246,7 +250,7 @@ def _choices(path: Path, num_choices: Sequence[int]) -> list[int]:
 
 def _by_id(path: Path, ids: set[str], what: str, asked: str, parse: Callable[[Any], Any]) -> dict[str, Any]:
     """One value by id, one for every id and no other."""
-    source = "\n".join(line for _, line in text_lines(path, blank=True))
+    source = document_text(path)
     try:
         pairs = json.JSONDecoder(object_pairs_hook=tuple).decode(source)
     except (ValueError, RecursionError) as error:
@@ -368,7 +372,7 @@ def write_predictions(
         else:
             written = {label: spelled for spelled, label in _spellings(declared).items()}
             texts = ["".join(f"{written[_known('label', value, written)]}\n" for value in values)]
-    paths = [folder / file for file in files_of(task, split, language)]
+    paths = [folder / file for file in files_of(task, split, plain("language", language))]
     for path, text in zip(paths, texts, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from .untrusted import parsed, plain
 
 ENCODER_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
 TRANSLATOR_FILES = [*ENCODER_FILES, "*.spm"]  # Marian has a vocabulary for each of its two languages
 TRANSLATORS = ("m2m_100", "marian")
+_LARGEST = {
+    **dict.fromkeys(("num_hidden_layers", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 1 << 10),
+    **dict.fromkeys(("num_attention_heads", "n_heads", "encoder_attention_heads", "decoder_attention_heads"), 1 << 12),
+    **dict.fromkeys(("hidden_size", "dim", "d_model", "embedding_size"), 1 << 16),
+    **dict.fromkeys(("intermediate_size", "hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim"), 1 << 18),
+    **dict.fromkeys(("vocab_size", "max_position_embeddings", "type_vocab_size"), 1 << 24),
+}
 _NO_SUBFOLDERS = ["*/*"]
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.txt", "vocab.json")
 
@@ -77,10 +87,7 @@ def translator_files(folder: Path) -> list[Path]:
 def check_translator(folder: Path) -> None:
     """Refuse, with a `ValueError`, a folder that is no translation model of a known kind, as `check_encoder` does."""
     check_encoder(folder)
-    try:
-        kind = dict(json.loads((folder / "config.json").read_text())).get("model_type")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{folder / 'config.json'}: expected a JSON object; fetch or copy it again") from error
+    kind = read_config(folder / "config.json").get("model_type")
     if kind not in TRANSLATORS:
         raise ValueError(
             f"{folder}: a model of model_type {kind!r} is no translator: expected {' or '.join(TRANSLATORS)}"
@@ -105,6 +112,44 @@ def check_encoder(folder: Path) -> None:
     check_tokenizer(folder)
 
 
+def read_config(file: Path) -> dict[str, Any]:
+    """The JSON object of a model's config.json.
+
+    Raises:
+        ValueError: for a broken one, one that asks for code of others (transformers downloads and runs an attention
+            implementation that is named like a repository of the hub), sizes that no model has, and quantised weights.
+    """
+    try:
+        values = dict(parsed(file.read_bytes()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: expected a JSON object, got a broken one: {error}") from error
+    for name, value in _settings(values):
+        try:
+            check_sizes({name: value})
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        if name.endswith(("_implementation", "_implementation_internal")) and "/" in str(value):
+            raise ValueError(f"{file}: {name} is {str(value)[:60]!r}: code of others is never run")
+        if name == "quantization_config" and value:
+            raise ValueError(f"{file}: its weights are quantised ({name}): expected float weights")
+    return values
+
+
+def check_sizes(values: Mapping[str, Any]) -> None:
+    """Refuse, with a `ValueError`, sizes that no model has, which would fill the memory or last for ever."""
+    for name, value in values.items():
+        if (most := _LARGEST.get(name)) and value is not None and not (type(value) is int and 0 <= value <= most):
+            raise ValueError(f"{name} is {str(value)[:60]}: expected a whole number up to {most:,}")
+
+
+def _settings(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings of a config, and of those in it."""
+    for name, value in values.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from _settings(value)
+
+
 def check_tokenizer(folder: Path) -> None:
     """Refuse, with a `ValueError`, a folder without a vocabulary: transformers would make one up."""
     if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
@@ -117,7 +162,7 @@ def _has_weights(folder: Path) -> bool:
     if not index.is_file():
         return any(folder.glob("*.safetensors"))
     try:
-        shards = set(json.loads(index.read_text())["weight_map"].values())
+        shards = {plain("a shard", name) for name in parsed(index.read_bytes())["weight_map"].values()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{index}: expected a JSON object with a 'weight_map'; fetch or copy it again") from error
     return all((folder / shard).is_file() for shard in shards)

@@ -15,6 +15,7 @@ from typing import Any
 from .run import Outcome, Settings, View
 from .stage import Stage, label
 from .study import Plan, Todo
+from .untrusted import parsed, redacted
 
 STALE_SECONDS = 30.0
 """A run that has not written for so long is over, or its machine is."""
@@ -86,7 +87,7 @@ class Told:
         beside = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(document))
+            beside.write_text(json.dumps(redacted(document)))
             os.replace(beside, self._path)
 
 
@@ -99,8 +100,9 @@ def runs(store: Path) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted(_folder(store).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            document = json.loads(path.read_bytes())
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            document = parsed(path.read_bytes())
+            json.dumps(document, ensure_ascii=False).encode()  # no half of a surrogate pair
             if abs(time.time() - document["updated"]) <= STALE_SECONDS and _whole(document):  # clocks are set back
                 found.append(document)
     return found

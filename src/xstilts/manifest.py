@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .spec import file_sha256, write_atomically
+from .untrusted import parsed, plain
 
 FORMAT = 1
 _KEY = ("type", "repo", "commit", "path")
 _ENTRY = {**dict.fromkeys(_KEY, str), "bytes": int, "sha256": str, "date": str, "xstilts": str}
+_PART = re.compile(r"(?!\.\.?$)[^/\\\0]{1,255}")  # of a repository's own file names
 _FOLDER = re.compile(r"(dataset|model)s--(.+)")
 
 
@@ -60,7 +62,7 @@ def read(manifest: Path) -> dict[str, dict[str, Any]]:
         ValueError: for a file that is no manifest, or none.
     """
     try:
-        document = json.loads(manifest.read_bytes())
+        document = parsed(manifest.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{manifest}: no such file; expected a manifest that `xstilts fetch` wrote") from None
     except (OSError, ValueError) as error:
@@ -75,6 +77,11 @@ def read(manifest: Path) -> dict[str, dict[str, Any]]:
     for number, entry in enumerate(document["files"]):
         if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in _ENTRY.items()):
             raise ValueError(f"{manifest}: files[{number}]: expected {', '.join(_ENTRY)}, got {entry!r}")
+        try:
+            for part in (*entry["repo"].split("/"), entry["commit"], *entry["path"].split("/")):
+                plain("a part of a path", part, _PART)
+        except ValueError as error:
+            raise ValueError(f"{manifest}: files[{number}]: {error}") from error
         entries[_name(entry)] = entry
     return entries
 

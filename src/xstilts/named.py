@@ -19,6 +19,7 @@ from typing import Any
 
 from .spec import digest, one_of
 
+_MOST_NUMBERS = 100_000
 _LISTS = (tuple, list, Sequence)
 _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
@@ -181,6 +182,8 @@ def _value(text: str, hint: Any) -> Any:
 def _numbers(word: str) -> list[int]:
     span = re.fullmatch(r"(\d+)\.\.(\d+)", word)
     if span and int(span[1]) <= int(span[2]):
+        if int(span[2]) - int(span[1]) >= _MOST_NUMBERS:
+            raise ValueError(f"expected at most {_MOST_NUMBERS:,} numbers, got {word}")
         return list(range(int(span[1]), int(span[2]) + 1))
     if not re.fullmatch(r"-?\d+", word):
         raise ValueError("expected whole numbers like 0,2,5 or 0..4")

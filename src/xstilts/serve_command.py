@@ -23,12 +23,14 @@ if typing.TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _REFRESH_SECONDS = 5
+_PATIENCE_SECONDS = 30
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
@@ -79,11 +81,18 @@ def make_server(page: Callable[[], str], port: int) -> ThreadingHTTPServer:
     """
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+    from .report.html import policy
+
+    headers = {
+        **_HEADERS,
+        "Content-Security-Policy": f"{policy()}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    }
     secret = secrets.token_urlsafe(24)
     held = _Held(page)
 
     class Handler(BaseHTTPRequestHandler):
         server_version, sys_version = "xstilts", ""
+        timeout = _PATIENCE_SECONDS  # for a reader that says nothing
 
         def do_GET(self) -> None:
             """Give the page."""
@@ -92,7 +101,7 @@ def make_server(page: Callable[[], str], port: int) -> ThreadingHTTPServer:
             found = asked and self.headers.get("Host", "") in hosts
             body = held().encode() if found else b""
             self.send_response(200 if found else 404)
-            for name, value in _HEADERS.items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

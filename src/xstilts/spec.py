@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import gzip
 import hashlib
 import json
 import math
@@ -16,6 +15,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+
+from . import untrusted
 
 ID_HEX_DIGITS = 20
 _CHUNK_BYTES = 1 << 20
@@ -177,11 +178,8 @@ def stream_seed(*key: str | int) -> int:
 def file_sha256(path: Path, *, unpacked: bool = False) -> str:
     """SHA-256 of a file, of its unpacked bytes when ``unpacked`` is set and the file is gzip."""
     hasher = hashlib.sha256()
-    with path.open("rb") as stream:
-        packed = unpacked and stream.read(2) == b"\x1f\x8b"
-        stream.seek(0)
-        source = gzip.GzipFile(fileobj=stream) if packed else stream
-        while chunk := source.read(_CHUNK_BYTES):
+    with untrusted.unpacked(path) if unpacked else path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
             hasher.update(chunk)
     return hasher.hexdigest()
 

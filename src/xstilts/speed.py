@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from .hub import find_encoder
 from .spec import canonical_json
 from .stage import Encoder, Stage, Train, Translate, root
 from .tasks import find, names
+from .untrusted import parsed
 
 FLOPS: Mapping[tuple[str, str], float] = {
     ("cpu", "float32"): 8.5e10,
@@ -62,7 +62,7 @@ def shape_of(encoder: Encoder) -> Shape | None:
     if not folder.is_dir():
         folder = find_encoder(encoder.name, encoder.content.rpartition("@")[2] or encoder.revision)
     try:
-        known = dict(json.loads((folder / "config.json").read_text()))
+        known = dict(parsed((folder / "config.json").read_bytes()))
     except (ValueError, TypeError):  # what loads it says what is wrong with it
         return None
     spellings = (

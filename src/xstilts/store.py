@@ -48,6 +48,7 @@ from .stored import (
     weights_of,
     without,
 )
+from .untrusted import redacted
 
 _FOLDERS = ("stages", "work", "locks", "logs", "plans")
 _MAX_LOGS = 10
@@ -116,7 +117,7 @@ class Store:
                     raise ValueError(f"{root} is not a store ({found}): expected {wanted}")
                 write_atomically(marker, json.dumps({"format": FORMAT}) + "\n")
             try:
-                version = json.loads(marker.read_bytes())["format"]
+                version = parsed(marker.read_bytes(), marker)["format"]
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f'{marker}: expected {{"format": {FORMAT}}}, so {root} is not a store') from error
             check_format(version, marker)
@@ -363,9 +364,9 @@ class Store:
         """Keep the log of a failed stage, at most 64 KiB of ``text``, and return its path; a stage's last ten stay."""
         while True:
             before = self.failures(id)
-            path = self.root / "logs" / log_name(id, before[-1].name if before else "")
+            path = self.root / "logs" / log_name(plain("stage id", id), before[-1].name if before else "")
             body = f"{label}\n{id}\n{now()}\n\n{shortened(text)}\n"
-            if self._write(path, body.encode(errors="backslashreplace"), once=True):
+            if self._write(path, redacted(body).encode(errors="backslashreplace"), once=True):
                 for old in before[: 1 - _MAX_LOGS]:
                     old.unlink(missing_ok=True)
                 return path

@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from . import untrusted
 from .spec import canonical_json, digest, file_sha256
 
 FORMAT = 1
 RECORD, REMADE = "record.json", "remade.json"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # never a path: no separator, no leading dot
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+=-]*")
 _WEIGHTS = re.compile(r"(?:remade-([0-9]+)/)?weights/.+")
 _TOMBSTONE = re.compile(r"tombstone-([1-9][0-9]*)\.json")
 _SCORES = re.compile(r"scores/[^/]+\.json")
@@ -77,9 +77,7 @@ def shortened(text: str) -> str:
 
 def plain(what: str, name: str) -> str:
     """``name`` itself, or a ``ValueError`` when it could be a path."""
-    if not ID.fullmatch(name):
-        raise ValueError(f"{what} {name!r}: expected letters, digits, '.', '_' and '-', never a path")
-    return name
+    return untrusted.plain(what, name, ID)
 
 
 def check_format(version: Any, path: Path) -> None:
@@ -91,9 +89,9 @@ def check_format(version: Any, path: Path) -> None:
 
 
 def json_data(document: Mapping[str, Any]) -> Document:
-    """``document`` as plain JSON data; ``ValueError`` for what JSON cannot hold."""
+    """``document`` as plain JSON data, without secrets; ``ValueError`` for what JSON cannot hold."""
     try:
-        return json.loads(json.dumps(document, allow_nan=False))
+        return untrusted.redacted(json.loads(json.dumps(document, allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"a document for the store is not JSON data: {error}") from error
 
@@ -117,8 +115,8 @@ def sealed(document: Mapping[str, Any], key: str) -> str:
 def parsed(data: bytes, path: Path) -> Document:
     """The JSON object in a file's bytes; ``ValueError`` naming the file when it is none."""
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = untrusted.parsed(data)
+    except ValueError as error:
         raise ValueError(f"{path}: damaged: not JSON ({error})") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: damaged: expected a JSON object")
@@ -169,7 +167,7 @@ def weights_of(document: Document) -> Document:
 
 
 def _is_plain_path(relative: str) -> bool:
-    return all(_PART.fullmatch(part) for part in relative.split("/"))
+    return all(untrusted.PLAIN.fullmatch(part) for part in relative.split("/"))
 
 
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:

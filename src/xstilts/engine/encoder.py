@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -60,7 +59,9 @@ def load(folder: Path, *, attention_dropout: float | None, hidden_dropout: float
                 output_loading_info=True,
                 **without_pooler(config),
             )
-    except SafetensorError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of safetensors, and of whatever a broken config makes transformers do
         raise ValueError(f"{folder}: its weights cannot be read: {error}; copy or fetch them again") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:

@@ -35,7 +35,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from xstilts.hub import check_tokenizer
+from xstilts import hub
 from xstilts.spec import digest, file_sha256
 
 from .unfinished import making
@@ -72,12 +72,12 @@ def read_config(folder: Path) -> PreTrainedConfig:
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"{folder}: no config.json; expected the folder of a Hugging Face encoder")
-    try:
-        values = dict(json.loads(file.read_bytes()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: expected a JSON object, got a broken one: {error}") from error
+    values = hub.read_config(file)
     _check_architecture(values.get("model_type", ""), str(file), needs_code="auto_map" in values)
-    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of the class's own checks, which have many types
+        raise ValueError(f"{file}: expected the config of a {values['model_type']}: {error}") from error
 
 
 def _check_architecture(name: str, where: str, needs_code: bool = False) -> None:
@@ -103,7 +103,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         ValueError: it has no vocabulary, a broken one, or no fast form (no tokenizer.json and no file to build
             one from).
     """
-    check_tokenizer(folder)
+    hub.check_tokenizer(folder)
     read_config(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, trust_remote_code=False)

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig
 
+from xstilts.hub import check_sizes
 from xstilts.stage import OFFLINE_CONVERTER, OFFLINE_PACKAGE
 
 from .folders import appearing
@@ -125,11 +126,19 @@ def convert(package_file: Path, folder: Path) -> None:
         ValueError: the file is not in the known format.
     """
     reader = _Reader(package_file)
-    magic, version = reader.bytes(4), reader.take("<I")[0]
+    magic, version = struct.unpack("<4sI", reader.bytes(8).ljust(8))
     if (magic, version) != (_MAGIC, _FORMAT_VERSION):
         expected = f"{_MAGIC!r} version {_FORMAT_VERSION}"
         raise ValueError(f"{package_file}: expected the format {expected}, found {magic!r} version {version}")
+    try:
+        _convert(reader, folder)
+    except Exception as error:  # of the tokenizers package too, which has no type of its own
+        raise ValueError(f"{package_file}: expected a whole file of its format: {error}") from error
+
+
+def _convert(reader: _Reader, folder: Path) -> None:
     hidden, layers, heads, feed_forward, vocabulary, positions, num_types, eps, _ = reader.take("<7ifi")
+    check_sizes({"hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": vocabulary})
     tokenizer = _read_tokenizer(reader)
     config = BertConfig(
         architectures=["BertModel"],

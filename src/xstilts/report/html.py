@@ -48,20 +48,27 @@ def page(blocks: Sequence[Block], *, refresh: int | None = None) -> str:
     assert isinstance(head, Heading)
     titles = [block for block in blocks if isinstance(block, Heading) and block.level == 2]
     links = "".join(f'<li><a href="#s{number}">{inline(h.text)}</a></li>' for number, h in enumerate(titles, 1))
-    css, script = (resources.files(__package__).joinpath(name).read_text() for name in ("page.css", "page.js"))
-    css = style() + css
-    policy = _POLICY.format("sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
+    css, script = style() + _part("page.css"), _part("page.js")
     again = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
     body = "\n".join(_body(blocks))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n{again}'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy()}">\n{again}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(re.sub('[*`]', '', head.text))}</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
         f'<header><h1>{inline(head.text)}</h1></header>\n<nav aria-label="Contents"><ul>{links}</ul></nav>\n'
         f"<main>\n{body}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def policy() -> str:
+    """The content security policy of a page."""
+    return _POLICY.format("sha256-" + base64.b64encode(hashlib.sha256(_part("page.js").encode()).digest()).decode())
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text()
 
 
 def inline(text: str) -> str:

@@ -318,11 +318,11 @@ def _label(row: Row, labels: tuple[str, ...]) -> str:
 def _example(task: Task, row: Row) -> Example:
     try:
         example = task.example(row)
+        problem = example_problem(task.kind, example)
     except KeyError as error:
         raise ValueError(f"{row.where}: expected a column {error}, got {', '.join(row)}") from error
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{row.where}: expected a row of task {task.name!r}, got {dict(row)}: {error}") from error
-    problem = example_problem(task.kind, example)
     if problem:
         raise ValueError(f"{row.where}: {problem}")
     return example

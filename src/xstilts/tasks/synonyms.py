@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-import json
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xstilts.spec import canonical_json, digest, stream_seed
+from xstilts.untrusted import parsed
 
+from .readers.text import text_lines
 from .task import Choices, Example, Pair
 
 WORDNET = "wordnet"
@@ -93,7 +94,7 @@ def _read(place: Path, changed: tuple[int, ...]) -> Mapping[str, tuple[str, ...]
 
 def _read_json(path: Path) -> Mapping[str, tuple[str, ...]]:
     try:
-        found: Any = json.loads(path.read_bytes())
+        found: Any = parsed(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON of words and lists of their neighbours: {error}") from error
     if not isinstance(found, dict):
@@ -107,28 +108,35 @@ def _read_json(path: Path) -> Mapping[str, tuple[str, ...]]:
 def _read_wordnet(folder: Path) -> Mapping[str, tuple[str, ...]]:
     """As wndb(5WN) describes the files: a synset is found by its offset, a lemma's are in order of frequency."""
     found: dict[str, dict[str, None]] = {}
+
+    def synset(fields: list[str]) -> None:
+        words = (word.partition("(")[0] for word in fields[4 : 4 + 2 * int(fields[3], 16) : 2])
+        synsets[fields[0]] = tuple(filter(_is_plain, words))
+
+    def neighbours(fields: list[str]) -> None:
+        lemma, num_synsets = fields[0], int(fields[2])
+        if _is_plain(lemma):
+            near = (word for word in synsets[fields[-num_synsets]] if word != lemma)
+            found.setdefault(lemma, {}).update(dict.fromkeys(near))
+
     for part in _PARTS:
         synsets: dict[str, tuple[str, ...]] = {}
-        for fields in _fields(folder / f"data.{part}"):
-            words = (word.partition("(")[0] for word in fields[4 : 4 + 2 * int(fields[3], 16) : 2])
-            synsets[fields[0]] = tuple(filter(_is_plain, words))
-        for fields in _fields(folder / f"index.{part}"):
-            lemma, num_synsets = fields[0], int(fields[2])
-            if _is_plain(lemma):
-                near = (word for word in synsets[fields[-num_synsets]] if word != lemma)
-                found.setdefault(lemma, {}).update(dict.fromkeys(near))
+        _each_line(folder / f"data.{part}", synset)
+        _each_line(folder / f"index.{part}", neighbours)
     return {word: tuple(sorted(near)) for word, near in sorted(found.items()) if near}
 
 
-def _fields(path: Path) -> Iterator[list[str]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.startswith(" "):  # the licence
-                continue
+def _each_line(path: Path, take: Callable[[list[str]], None]) -> None:
+    for number, line in text_lines(path, blank=True):
+        if line.startswith(" "):  # the licence
+            continue
+        try:
             fields = line.partition(" | ")[0].split()
             if len(fields) < 6:
-                raise ValueError(f"{path}:{number}: expected a line of WordNet's database, got {line!r:.60}")
-            yield fields
+                raise ValueError(f"{line!r:.60}")
+            take(fields)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"{path}:{number}: expected a line of WordNet's database, got {error}") from error
 
 
 def _is_plain(word: str) -> bool:

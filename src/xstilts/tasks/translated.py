@@ -212,7 +212,11 @@ def read_rows(path: Path, task: Task) -> list[Example]:
     rows: list[Example] = []
     for row in jsonl(path, columns=names):
         example = task.kind.takes(**{name: _tuples(row[name]) for name in names})
-        if problem := example_problem(task.kind, example):
+        try:
+            problem = example_problem(task.kind, example)
+        except (TypeError, ValueError) as error:
+            problem = f"expected a row of task {task.name!r}: {error}"
+        if problem:
             raise ValueError(f"{row.where}: {problem}")
         rows.append(example)
     return rows

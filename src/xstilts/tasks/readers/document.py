@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .text import STRICT_JSON, Row, Unique, encodable, text_lines
+from .text import STRICT_JSON, Row, Unique, document_text, encodable
 
 _SQUAD_COLUMNS = ("id", "context", "question", "answers")
 
@@ -60,7 +60,7 @@ def _normal(text: str) -> str:
 
 def questions(path: Path) -> Iterator[_Question]:
     """The questions of a document of SQuAD's format, each with its place."""
-    source = "\n".join(line for _, line in text_lines(path, blank=True))
+    source = document_text(path)
     try:
         document = STRICT_JSON.decode(source)
     except json.JSONDecodeError as error:
@@ -106,7 +106,7 @@ def _answers(asked: dict[str, Any], path: Path, place: str) -> tuple[tuple[str, 
     return tuple(answers)
 
 
-def listed(value: Any, name: str, path: Path, place: str) -> list[Any]:
+def listed(value: Any, name: str, path: Path, place: int | str) -> list[Any]:
     """The list ``name`` of an object, or `ValueError` with its place."""
     if not isinstance(value, dict) or not isinstance(value.get(name), list):
         raise ValueError(f"{path}:{place or 1}: expected an object with the list {name!r}, got {str(value)[:60]!r}")

@@ -121,7 +121,11 @@ def sentences(text: str) -> list[tuple[int, int]]:
     A sentence ends at ``.``, ``!``, ``?`` or ``…`` before white space and a capital letter or digit, but not after an
     initial or a common abbreviation.
     """
-    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _NO_END.search(text[: m.end()].rstrip())]
+    ends = [
+        m.end()
+        for m in _SENTENCE_END.finditer(text)
+        if not _NO_END.search(text[max(0, m.start() - 8) : m.end()].rstrip())
+    ]
     starts = [0, *ends]
     return [(start, end) for start, end in zip(starts, [*ends, len(text)], strict=True) if start < end]
 
@@ -151,7 +155,7 @@ def mewsli_mentions(path: Path, *, columns: Sequence[str] = ENTRY_COLUMNS) -> It
     """
     seen = Unique(path)
     for row in jsonl(path, columns=("context", "mentions")):
-        for i, mention in enumerate(row["mentions"]):
+        for i, mention in enumerate(listed(row, "mentions", path, row.line)):
             place = f"{row.line}:mentions[{i}]"
             query = _mention(row["context"], mention, path, place)
             seen.add(query["id"], place)

@@ -9,7 +9,7 @@ from pathlib import Path
 from .text import Row, Unique, split_tabs, text_lines
 
 _CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
-_CONLLU_ID = re.compile(r"([1-9][0-9]*)(?:-([1-9][0-9]*))?|[0-9]+\.[1-9][0-9]*")
+_CONLLU_ID = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?|[0-9]+\.[1-9][0-9]*")
 _WIKIANN_TOKEN = re.compile(r"([a-z][a-z-]{1,11}):(.+)", re.DOTALL)
 _CCG_HEADER = re.compile(r"ID=(\S+) PARSER=\S+ NUMPARSE=\d+")
 _CCG_LEAF = re.compile(r"<L (\S+) \S+ \S+ (\S+) \S+>")

@@ -7,9 +7,12 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-GZIP_MAGIC = b"\x1f\x8b"
+from xstilts import untrusted
+
+MAX_LINE_BYTES = 1 << 30
+"""The longest line, and the largest document of one file, that is read: 1 GiB."""
 BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -40,16 +43,14 @@ def text_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
         blank: whether blank lines are part of the format.
 
     Raises:
-        ValueError: for an empty file, a blank line where none belongs, broken UTF-8 or broken gzip.
+        ValueError: for an empty file, a blank line where none belongs, broken UTF-8 or broken gzip, and what is too
+            large: see `MAX_LINE_BYTES` and `xstilts.untrusted`.
     """
     number = 0
-    with path.open("rb") as raw:
-        packed = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+    with untrusted.unpacked(path) as stream:
         while True:
             try:
-                data = stream.readline()
+                data = stream.readline(MAX_LINE_BYTES + 1)
             except BROKEN_GZIP as error:
                 raise ValueError(
                     f"{path}:{number + 1}: expected whole gzip data, got a broken stream: {error}"
@@ -57,6 +58,10 @@ def text_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
             if not data:
                 break
             number += 1
+            if len(data) > MAX_LINE_BYTES:
+                raise ValueError(
+                    f"{path}:{number}: expected lines of at most {MAX_LINE_BYTES:,} bytes, got a longer one"
+                )
             if number == 1:
                 data = data.removeprefix(b"\xef\xbb\xbf")
             try:
@@ -70,6 +75,21 @@ def text_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
             yield number, line
     if not number:
         raise ValueError(f"{path}: expected rows, got an empty file")
+
+
+def document_text(path: Path) -> str:
+    """The whole text of a file that is one document.
+
+    Raises:
+        ValueError: as `text_lines`, and for more than `MAX_LINE_BYTES` characters.
+    """
+    parts, length = [], 0
+    for number, line in text_lines(path, blank=True):
+        parts.append(line)
+        length += len(line) + 1
+        if length > MAX_LINE_BYTES:
+            raise ValueError(f"{path}:{number}: expected a document of at most {MAX_LINE_BYTES:,} characters")
+    return "\n".join(parts)
 
 
 def lines(path: Path, *, columns: Sequence[str] = ("text",)) -> Iterator[Row]:
