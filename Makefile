@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
 EXTRAS ?= offline peft dev
+DIST_STUDY ?= demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-ray fuzz check format lock clean
+.PHONY: demo test test-slow test-ray test-trackers fuzz lint check dist format lock clean
 
 # The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
@@ -33,32 +34,36 @@ fuzz: $(READY)
 
 # Runs on a Ray cluster of three nodes on this machine, nodes and drivers killed; installs the extra ray.
 test-ray: $(READY)
-	$(BIN)/python .ci/lock.py show --here $(EXTRAS) ray > $(VENV)/requirements.txt
-	$(PIP) install $(LOCKED)
+	$(BIN)/python .ci/lock.py install $(EXTRAS) ray
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_ray.py
 
-check: $(READY)
+# What `run --track` writes with the real packages, which are installed for it.
+test-trackers: $(READY)
+	$(BIN)/python .ci/lock.py install $(EXTRAS) tensorboard wandb mlflow trackio
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_sinks.py
+
+lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+# Wheel and sdist, each installed into a new environment outside the tree, with the demo run from an empty folder.
+dist: $(READY)
+	$(BIN)/python .ci/lock.py install $(EXTRAS) dist
+	.ci/dist $(BIN)/python $(DIST_STUDY)
+
+check: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 format: $(READY)
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-# Nothing is installed but files whose hashes are in requirements.lock; what a CUDA build of torch needs besides comes
-# where torch is one.
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-LOCKED := --no-deps --require-hashes --requirement $(VENV)/requirements.txt
-
+# Nothing is installed but files whose hashes are in requirements.lock.
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python .ci/lock.py show --here $(EXTRAS) > $(VENV)/requirements.txt
-	$(PIP) install $(LOCKED)
-	$(PIP) check || $(BIN)/python .ci/lock.py show --here --cuda $(EXTRAS) > $(VENV)/requirements.txt
-	$(PIP) install $(LOCKED)
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(BIN)/python .ci/lock.py install $(EXTRAS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 # After a change of dependencies; delete the file first to take the newest releases. Needs the package index.
@@ -68,4 +73,4 @@ lock:
 	PATH=$(abspath $(VENV)-lock/bin):$$PATH $(VENV)-lock/bin/python .ci/lock.py write
 
 clean:
-	rm -rf $(VENV) $(VENV)-lock $(DEMO)
+	rm -rf $(VENV) $(VENV)-lock $(DEMO) dist

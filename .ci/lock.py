@@ -1,10 +1,11 @@
 """The one lock file: what pip may install, each package with the SHA-256 of its files.
 
-    python .ci/lock.py write   requirements.lock anew, from pyproject.toml; needs uv and the network
-    python .ci/lock.py show [--cuda] [--here] EXTRA ...  its part that the package with these extras needs, for pip
+    python .ci/lock.py write              requirements.lock anew, from pyproject.toml; needs uv and the network
+    python .ci/lock.py install EXTRA ...  by pip into the environment of this Python what the package with these extras
+                                          needs, and nothing but files whose hashes are in requirements.lock
 
-A CUDA build of torch needs packages that a CPU build does not: they are shown with ``--cuda`` alone. Of the builds of
-torch pip takes one of the index where both are allowed: ``--here`` leaves the one that its configuration here gives.
+A CUDA build of torch needs packages that a CPU build does not: they are installed where torch is one. Of the builds of
+torch pip takes one of the index where both are allowed, so the one that its configuration here gives is left alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -108,16 +110,27 @@ def for_here(text: str) -> str:
     return text.replace(torch, kept)
 
 
+def install(project: dict, extras: list[str]) -> None:
+    """Install what the package with some extras needs; the package itself is not among it."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    for cuda in (False, True):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(for_here(shown(LOCK.read_text(), project, extras, cuda)))
+            file.flush()
+            subprocess.run([*pip, "install", "--no-deps", "--require-hashes", "--requirement", file.name], check=True)
+        if subprocess.run([*pip, "check"]).returncode == 0:
+            return
+    raise SystemExit("what is installed does not fit together: see above")
+
+
 def main(words: list[str]) -> None:
     """Do what the words say."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     match words:
         case ["write"]:
             write(project)
-        case ["show", *rest]:
-            extras = [word for word in rest if not word.startswith("--")]
-            text = shown(LOCK.read_text(), project, extras, "--cuda" in rest)
-            print(for_here(text) if "--here" in rest else text, end="")
+        case ["install", *extras]:
+            install(project, extras)
         case _:
             raise SystemExit(__doc__)
 

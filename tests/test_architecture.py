@@ -37,7 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "checks": {"stage", "probes", "translators", "tasks", "spec"},
     "study": {"checks", "probes", "stage", "recipe", "translators", "apertium", "tasks", "hub", "spec"},
     "studies": {"study", "stage", "probes", "recipe", "mixture", "translators", "tasks", "spec"},
-    "xstilts": {"stage", "probes", "recipe", "mixture", "translators"},
+    "version": set(),
+    "xstilts": {"api", "stage", "probes", "recipe", "mixture", "translators", "version"},
     "engine": {
         *("stage", "probes", "recipe", "mixture", "translators", "apertium", "tasks", "metrics", "miniature", "hub"),
         "spec",
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "ending": set(),
     "executor": {"watch"},
     "named": {"studies", "spec"},
-    "provenance": {"xstilts", "stage", "probes", "spec"},
+    "provenance": {"version", "stage", "probes", "spec"},
     "watch": {"engine"},  # the phases that this process has begun
     "run": {
         "engine",
@@ -67,8 +68,9 @@ ARROWS: dict[str, set[str]] = {
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
     "ray_executor": {"executor", "ending", "spec"},
     "live": {"run", "study", "stage"},  # it is a view of a run, as progress is
+    "sinks": {"run", "store", "study", "stage", "ending", "spec"},  # and so is this
     "report": {"scoring", "store", "study", "stage", "recipe", "mixture", "tasks", "metrics", "spec"},
-    "options": {"engine", "named", "studies", "store", "study", "stage", "tasks"},
+    "options": {"engine", "named", "sinks", "studies", "store", "study", "stage", "tasks"},
     "exchange": {"scoring", "metrics", "tasks", "spec"},
     "submission": {"exchange", "metrics", "tasks", "spec"},
     "export_command": {"engine", "report", "store", "ending", "options", "spec"},
@@ -77,16 +79,35 @@ ARROWS: dict[str, set[str]] = {
     "select_command": {"report", "store", "ending", "options", "tasks", "spec"},
     "manifest": {"spec"},
     "tasks_command": {"engine", "study", "stage", "tasks", "ending", "options", "spec"},
-    "fetch_command": {"xstilts", "manifest", "named", "hub", "tasks", "ending", "options"},
+    "fetch_command": {"version", "manifest", "named", "hub", "tasks", "ending", "options"},
     "speed": {"hub", "stage", "tasks", "spec"},
     "cost": {"speed", "probes", "mixture", "stage", "tasks"},
     "plan_command": {"cost", "speed", "ending", "options", "named", "stage", "store", "studies", "study"},
-    "run_command": {"ending", "options", "named", "live", "progress", "report", "run", "store", "timing", "spec"}
-    | {"executor", "ray_executor", "study"},
+    "run_command": {
+        *("ending", "options", "named", "live", "progress", "report", "run", "sinks", "store", "timing", "spec"),
+        *("executor", "ray_executor", "study"),
+    },
     "status_command": {"ending", "options", "live", "progress", "store"},
     "serve_command": {"ending", "options", "live", "report", "store"},
+    "api": {  # what the commands do, for Python
+        *("export_command", "run_command", "score_command", "select_command", "status_command"),
+        *(
+            "ending",
+            "live",
+            "named",
+            "options",
+            "progress",
+            "report",
+            "run",
+            "sinks",
+            "spec",
+            "stage",
+            "store",
+            "study",
+        ),
+    },
     "cli": {
-        *("xstilts", "ending", "options", "named", "scoring", "store", "studies", "study", "stage"),
+        *("version", "ending", "options", "named", "scoring", "store", "studies", "study", "stage"),
         *("claims_command", "plan_command", "run_command", "score_command", "select_command", "tasks_command"),
         *("fetch_command", "status_command", "serve_command"),
     },
@@ -105,11 +126,12 @@ LAZY: dict[str, set[str]] = {
     "claims_command": {"report", "store"},
     "select_command": ARROWS["select_command"] - {"ending", "options"},
     "tasks_command": ARROWS["tasks_command"] - {"ending", "options"},
-    "fetch_command": ARROWS["fetch_command"] - {"xstilts", "ending", "options"},
+    "fetch_command": ARROWS["fetch_command"] - {"version", "ending", "options"},
     "run_command": ARROWS["run_command"] - {"ending", "options", "spec"},
     "plan_command": ARROWS["plan_command"] - {"ending", "options"},
     "status_command": ARROWS["status_command"] - {"ending", "options"},
     "serve_command": ARROWS["serve_command"] - {"ending", "options"},
+    "api": ARROWS["api"],
     "cli": {*("named", "scoring", "store", "studies")},
 }
 

@@ -170,7 +170,7 @@ def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made:
         "store import": ("store", "import", str(spoilt.store), "--store", "home"),
         "run": ("run", *made.words(), "--profile", "profile"),
     }
-    assert set(keys) == {*documents, "fetch"}
+    assert set(keys) == {*documents, "fetch", "score", "export predictions"}  # see test_score_command
 
     def found(value: Any) -> Iterator[str]:
         for item in value if isinstance(value, list) else ():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from conftest import REPOSITORY
 from xstilts.mixture import Budget, Mixture
 from xstilts.score_command import export_predictions_command, score_command
 from xstilts.stage import Encoder, Evaluate, Stage, Train
@@ -38,6 +40,17 @@ def test_scores_are_printed_in_percent_or_as_one_document_of_fractions(bucc: Pat
     assert document["tasks"]["bucc"]["languages"]["de"]["f1"] == 0.5
     assert document["tasks"]["bucc"]["mean"] is None
     assert document["mean"] is None
+
+
+def test_the_document_has_the_keys_that_the_page_lists(bucc: Path) -> None:
+    page = (REPOSITORY / "docs" / "command-line.md").read_text()
+    (row,) = re.findall(r"^\| `score` \| (.+) \|$", page, re.MULTILINE)
+    document = json.loads(score_command(bucc / "p", bucc / "data", as_json=True).text)
+    scored, left_out = document["tasks"]["bucc"], document["tasks"]["tatoeba"]
+    cell = {name for name in scored["languages"]["de"] if name not in scored["measures"]}
+    assert left_out["mean"] is None
+    assert set(re.findall(r"`(\w+)`", row)) == {*document, *scored, *cell, "not_scored"}
+    assert "| `export predictions` | `files` |" in page
 
 
 def test_a_refused_file_is_a_failure(bucc: Path) -> None:

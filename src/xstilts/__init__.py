@@ -1,12 +1,12 @@
 """xstilts: intermediate-task training of multilingual encoders, scored zero-shot."""
 
+from .api import Study, score
 from .mixture import Budget, Mixture
 from .probes import Probe
 from .recipe import STILTS, Lora, Override, Recipe, Robust
 from .stage import Encoder, Evaluate, HeldOut, Merge, Tiny, Train, Translate, Views
 from .translators import Apertium, MiniatureOracle, Seq2Seq, TranslationFile
-
-__version__ = "0.1.0"
+from .version import __version__
 
 __all__ = [
     "STILTS",
@@ -24,9 +24,12 @@ __all__ = [
     "Recipe",
     "Robust",
     "Seq2Seq",
+    "Study",
     "Tiny",
     "Train",
     "Translate",
     "TranslationFile",
     "Views",
+    "__version__",
+    "score",
 ]

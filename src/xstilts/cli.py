@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import __version__, ending
+from . import ending, version
 from .claims_command import claims_command
 from .ending import Answer
 from .fetch_command import fetch_command
@@ -85,7 +85,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"xstilts {__version__}")
+        print(f"xstilts {version.__version__}")
         raise typer.Exit
 
 

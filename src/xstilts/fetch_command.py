@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__, ending
+from . import ending
 from .ending import Answer
 from .options import CacheOption, JsonOption, QuietOption, cache_folder, fetchable_like, task_of
+from .version import __version__
 
 
 def fetch_command(

@@ -73,6 +73,13 @@ def fetchable_like(incomplete: str) -> list[str]:
     return [name for name in found if any(isinstance(source, tasks.Hub) for source in tasks.find(name).sources)]
 
 
+def trackers_like(incomplete: str) -> list[str]:
+    """Names of trackers."""
+    from .sinks import TRACKERS
+
+    return [name for name in TRACKERS if name.startswith(incomplete)]
+
+
 # -- arguments and options that commands share ------------------------------------------------------------------------
 
 StudyArgument = Annotated[

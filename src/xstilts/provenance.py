@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .probes import Probe
 from .spec import digest
 from .stage import Evaluate, Merge, Stage, Train, label, root
+from .version import __version__
 
 
 def code_state() -> dict[str, str]:

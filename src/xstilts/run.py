@@ -28,9 +28,9 @@ from .study import Plan, Todo
 from .watch import Patience, Pulse, end_with_driver, show_stack_on_request
 
 KEEP = ("all", "none")
+ELSEWHERE = "done by another run"
 _MAX_STAGES_PER_WORKER = 500
-_BUSY_SECONDS = 0.5
-_POLL_SECONDS = 0.2
+_BUSY_SECONDS, _POLL_SECONDS = 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -413,7 +413,7 @@ def _attempt(
         try:
             if store.exists(stage.id) and (todo == "run" or store.usable(stage.id)):
                 _finish(stage, store)
-                return "done", "done by another run"
+                return "done", ELSEWHERE
             work = store.work(stage.id)
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)

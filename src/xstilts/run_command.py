@@ -29,6 +29,7 @@ from .options import (
     devices_of,
     plan_of,
     threads_of,
+    trackers_like,
 )
 from .spec import one_of
 
@@ -92,6 +93,13 @@ def run_command(
     profile: Annotated[
         Path | None, typer.Option(help="Print where the time went, and write it here, with a trace for a browser.")
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Tell trackers too: tensorboard[:DIR], wandb[:PROJECT], mlflow[:URI], trackio[:PROJECT], or several.",
+            autocompletion=trackers_like,
+        ),
+    ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -106,7 +114,8 @@ def run_command(
     from .live import Told
     from .named import study_file
     from .progress import view_for
-    from .run import KEEP, Settings, run
+    from .run import KEEP, Settings, View, run
+    from .sinks import Tracked, parse
     from .store import Store
     from .timing import Timed, table, write
 
@@ -114,7 +123,8 @@ def run_command(
     one_of("--executor", executor, EXECUTORS)
     check_folder("--report", report)
     check_folder("--profile", profile)
-    view = Timed(Told(view_for(sys.stderr, quiet=quiet), store))
+    view_shown: View = Told(view_for(sys.stderr, quiet=quiet), store)
+    view = Timed(view_shown if track is None else Tracked(view_shown, store, parse(track)))
     found = replace(plan_of(study, parameters, data, cache), remade=tuple(remake or ()))
     for id in found.remade:
         one_of("stage of the study", id, found.stages)
