@@ -281,7 +281,8 @@ def test_a_plan_that_scores_what_it_never_saw_is_made(
 
 def test_hub_rows_are_canonical(hub_cache: Path) -> None:
     qqp = tasks.find("qqp")
-    qqp = replace(qqp, source=replace(qqp.source, revision=COMMIT), rows={"train": 2})
+    files, hub = qqp.sources
+    qqp = replace(qqp, source=(files, replace(hub, revision=COMMIT)), rows={"train": 2})
     table = {"question1": ["a", "c"], "question2": ["b", "d"], "label": [0, 1], "idx": [7, 8]}
     assert not tasks.available(qqp, "train", "en")
     path = publish(hub_cache, "nyu-mll/glue", "qqp/train-00000-of-00001.parquet", table)
@@ -292,6 +293,9 @@ def test_hub_rows_are_canonical(hub_cache: Path) -> None:
         Pair("a", "b", "not_duplicate"),
         Pair("c", "d", "duplicate"),
     ]
+    text = '{"sentence1": "e", "sentence2": "f", "label": 1}\n' * 2
+    write(hub_cache, text, "qqp/train.jsonl")
+    assert tasks.examples(qqp, "train", "en", hub_cache) == [Pair("e", "f", "duplicate")] * 2
 
 
 def test_rows_without_a_gold_label_are_left_out(hub_cache: Path) -> None:

@@ -200,6 +200,15 @@ def test_missing_files_are_refused_with_their_path_and_what_to_do(sources: Sourc
     assert "xstilts fetch" not in message, "Tatoeba is not on the hub"
 
 
+def test_a_split_that_is_missing_in_many_languages_is_one_refusal(sources: Sources) -> None:
+    leaves = [Evaluate(NLI, "xnli", code, split) for code in ("de", "fr", "zh") for split in ("dev", "test")]
+    first, second = refusal(sources, *leaves, Evaluate(NLI, "xnli", "sw", "test"))
+    assert first.startswith("no rows of xnli/dev in 'de': looked for ")
+    assert first.endswith("; nor in fr, zh")
+    assert second.startswith("no rows of xnli/test in 'de': looked for ")
+    assert second.endswith("; nor in fr, zh, sw")
+
+
 def test_everything_that_is_wrong_is_said_at_once_and_once(sources: Sources) -> None:
     lost = train("nope", "mini-nli", "nada")
     second = train("mini-paraphrase", start=lost, recipe=Recipe(overrides=(Override("mnli", 8),)))

@@ -36,6 +36,7 @@ from .tasks.synonyms import neighbours_content
 from .translators import Apertium, Seq2Seq, TranslationFile, Translator
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_NO_ROWS = re.compile(r"no rows of (\S+) in '([^']+)': ")
 _MAX_REFUSALS_SHOWN = 12
 
 Todo = Literal["run", "remake"]
@@ -269,12 +270,24 @@ def make_plan(
             wanted[done.id] = None
     refusals.update(dict.fromkeys(selection_problems(stages.values())))
     if refusals:
-        shown = list(refusals)[:_MAX_REFUSALS_SHOWN]
-        more = f"\n... and {len(refusals) - len(shown)} more" if len(refusals) > len(shown) else ""
+        found = list(_by_split(refusals))
+        shown = found[:_MAX_REFUSALS_SHOWN]
+        more = f"\n... and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
         raise ValueError("\n".join(shown) + more)
     if not wanted:
         raise ValueError(f"the study {study!r} asks for nothing: it yields no leaves")
     return Plan(study, dict(parameters or {}), stages, tuple(wanted))
+
+
+def _by_split(refusals: Iterable[str]) -> Iterator[str]:
+    """Refusals in their order, those of one split that has no rows in several languages as one."""
+    alike: dict[str, list[str]] = {}
+    for refusal in refusals:
+        no_rows = _NO_ROWS.match(refusal)
+        alike.setdefault(no_rows[1] if no_rows else refusal, []).append(refusal)
+    for first, *others in alike.values():
+        codes = ", ".join(_NO_ROWS.findall(refusal)[0][1] for refusal in others)
+        yield f"{first}; nor in {codes}" if codes else first
 
 
 def _data(stage: Train | Merge | Evaluate | Translate | Probe, sources: Sources) -> Iterator[Data]:
