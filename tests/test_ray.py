@@ -175,4 +175,4 @@ def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     words = ["run", *STUDY, "--store", "store", "--cache", "cache", "--executor", "ray", "--address", "127.0.0.1:1"]
     done = subprocess.run([*PROGRAM, *words], env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
-    assert "no Ray cluster answers there" in done.stderr
+    assert "--address 127.0.0.1:1: expected HOST:PORT of a Ray cluster" in done.stderr

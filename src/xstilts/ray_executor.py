@@ -45,10 +45,13 @@ class RayExecutor:
             raise ValueError("--executor ray: expected the package ray: pip install 'xstilts[ray]'") from error
         address = address or os.environ.get("RAY_ADDRESS")
         own: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 100 << 20}
+        host, _, port = (address or "").rpartition(":")
         try:
+            if port.isdigit():  # Ray itself knocks for ten minutes
+                socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
             ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
         except Exception as error:  # Ray has no type of its own for it
-            raise ValueError(f"--address {address}: no Ray cluster answers there: {error}") from error
+            raise ValueError(f"--address {address}: expected HOST:PORT of a Ray cluster, or auto: {error}") from error
         self.ray, self.address = ray, address
         self.last_ready = time.monotonic()
 
