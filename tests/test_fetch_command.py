@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,42 @@ def test_a_file_fetched_again_must_be_what_it_was(call: Call, hub: Path) -> None
     assert re.fullmatch(f"xstilts: dataset nyu-mll/glue@[0-9a-f]{{40}}{problem}.* in list.json\n", ended.err)
     assert Path("list.json").read_bytes() == written
     assert len(json.loads(call(*words, "--json").out)["problems"]) == 1
+
+
+def linked(file: Path, blob: str) -> None:
+    """Put a file's bytes where the hub's client puts them: into a blob that is named by the hub's hash of them."""
+    target = file.parents[2] / "blobs" / blob
+    target.parent.mkdir(exist_ok=True)
+    file.rename(target)
+    file.symlink_to(target)
+
+
+@pytest.mark.parametrize("spoil", [None, cut, flip])
+def test_a_download_must_have_the_hash_that_the_hub_names(
+    spoil: Callable[[Path], None] | None, call: Call, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xstilts import hub as hub_module
+
+    folder = Path(hub_module.download_encoder(ENCODER, "main"))
+    monkeypatch.setattr(hub_module, "download_encoder", lambda *_: folder)  # it is there, and links
+    large, small = folder / "model.safetensors", folder / "config.json"
+    linked(large, hashlib.sha256(b"model.safetensors").hexdigest())
+    linked(small, "92a4b8a6e2a4a0a4d3a9a6a4ff1dfc4b8ed5b0b5" if spoil else git_hash(b"config.json"))
+    if spoil:
+        spoil(large.resolve())
+    ended = call("fetch", ENCODER, "--manifest", "list.json")
+    assert ended.code == (1 if spoil else 0)
+    listed = [entry["path"] for entry in entries(Path("list.json"))]
+    assert listed == (["tokenizer.json"] if spoil else ["config.json", "model.safetensors", "tokenizer.json"])
+    for file in (small, large) if spoil else ():
+        what = f"{file.name}: not the bytes that the hub names; remove {file.resolve()} and fetch it again"
+        assert what in ended.err
+
+
+def git_hash(data: bytes) -> str:
+    """As ``git hash-object`` says it."""
+    done = subprocess.run(["git", "hash-object", "--stdin"], input=data, capture_output=True, check=True)
+    return done.stdout.decode().strip()
 
 
 @pytest.mark.parametrize(

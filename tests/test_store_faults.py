@@ -250,7 +250,7 @@ class Crashes(RuleBasedStateMachine):
 
 
 @pytest.mark.usefixtures("counted_sync")
-@pytest.mark.parametrize("num_histories", [20, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_histories", [20, pytest.param(300, marks=pytest.mark.slow)])
 def test_no_crash_makes_the_store_wrong(num_histories: int, tmp_path: Path) -> None:
     machine = type("Machine", (Crashes,), {"folder": tmp_path})
     limits = settings(max_examples=num_histories, stateful_step_count=15, deadline=None, database=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -33,16 +34,24 @@ def add(manifest: Path, files: Iterable[Path], version: str) -> list[str]:
         version: of this package.
 
     Returns:
-        What is wrong, for each file whose bytes differ from its entry.
+        What is wrong, for each file whose bytes differ from its entry, or from what the hub says of them; the latter
+        are not entered.
 
     Raises:
         ValueError: for a file that is no manifest.
     """
     from filelock import FileLock
 
-    fetched = [{**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in files]
     date = datetime.now(UTC).isoformat(timespec="seconds")
+    fetched: list[dict[str, Any]] = []
     problems: list[str] = []
+    for file in files:
+        found = {**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        if _as_the_hub_says(file, found["sha256"]):
+            fetched.append(found)
+        else:
+            blob = file.resolve()
+            problems.append(f"{_name(found)}: not the bytes that the hub names; remove {blob} and fetch it again")
     manifest.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(manifest.with_name(f".{manifest.name}.lock")):
         entries = read(manifest) if manifest.exists() else {}
@@ -109,6 +118,20 @@ def _difference(entry: dict[str, Any]) -> str:
         return f"{size} bytes, expected {entry['bytes']}"
     found = file_sha256(file)
     return "" if found == entry["sha256"] else f"SHA-256 {found}, expected {entry['sha256']}"
+
+
+def _as_the_hub_says(file: Path, sha256: str) -> bool:
+    """Whether a file has the hash that the hub gave with it, which is the name of the blob that it links to.
+
+    That is the SHA-256 of a large file, and git's hash of a small one. Without a link it is not known: true.
+    """
+    name = file.resolve().name
+    if not file.is_symlink() or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name):
+        return True
+    if len(name) == len(sha256):
+        return name == sha256
+    data = file.read_bytes()
+    return name == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def _place(file: Path) -> dict[str, str]:
