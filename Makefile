@@ -9,7 +9,7 @@ DIST_STUDY ?= demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-ray test-trackers fuzz lint check dist format lock clean
+.PHONY: demo test test-slow test-ray test-trackers fuzz soak lint check dist format lock clean
 
 # The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
@@ -24,6 +24,11 @@ test: $(READY)
 # The tests that take minutes: 25 random kills, retrieval of one more real language.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --ignore tests/test_fuzz.py
+
+# A long run on embedded data with random kills: what is lost, memory, logs, disk. About a quarter of an hour.
+soak: $(READY)
+	rm -rf soak
+	$(BIN)/python benchmarks/soak.py soak --seeds 10 --kills 20
 
 # Spoilt files for everything that reads files of others: as many of each, and which ones.
 FUZZ_INPUTS ?= 2000
@@ -73,4 +78,4 @@ lock:
 	PATH=$(abspath $(VENV)-lock/bin):$$PATH $(VENV)-lock/bin/python .ci/lock.py write
 
 clean:
-	rm -rf $(VENV) $(VENV)-lock $(DEMO) dist
+	rm -rf $(VENV) $(VENV)-lock $(DEMO) dist soak

@@ -46,8 +46,9 @@ def add(manifest: Path, files: Iterable[Path], version: str) -> list[str]:
     fetched: list[dict[str, Any]] = []
     problems: list[str] = []
     for file in files:
-        found = {**_place(file), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
-        if _as_the_hub_says(file, found["sha256"]):
+        sha256 = file_sha256(file)
+        found = {**_place(file), "bytes": file.stat().st_size, "sha256": sha256}
+        if _as_the_hub_says(file, sha256):
             fetched.append(found)
         else:
             blob = file.resolve()
