@@ -18,6 +18,7 @@ import torch
 import fakes
 from fakes import Fake
 from test_train import NLI, Bench, Done, bench, check_equal, undisturbed  # noqa: F401
+from xstilts.ending import said
 from xstilts.engine import Damaged, checkpoint
 from xstilts.engine import data as data_module
 from xstilts.engine.unfinished import making
@@ -152,6 +153,14 @@ def test_an_optimiser_without_memory_ends_the_stage_which_can_be_finished(
     done = bench.train(stage)
     assert done.result["resumed_at_step"] == first
     check_equal(done, undisturbed("last"))
+
+
+def test_what_does_not_fit_is_said_with_its_step_and_what_to_do() -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    error.add_note("step 3: a step of 4 examples does not fit")
+    what, step, advice = said(error).split("; ")
+    assert (what, step) == ("OutOfMemoryError: CUDA out of memory", "step 3: a step of 4 examples does not fit")
+    assert "fewer workers" in advice
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------

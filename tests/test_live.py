@@ -57,6 +57,17 @@ def told(tmp_path: Path, clock: list[float]) -> Told:
     return told
 
 
+def test_what_killed_runs_left_is_removed_after_a_day(told: Told, tmp_path: Path, clock: list[float]) -> None:
+    folder = tmp_path / "work" / ".live"
+    folder.mkdir(parents=True)
+    for name, age in (("killed", 90_000), ("fresh", 10), ("ahead", -90_000)):
+        (folder / f"{name}.json").write_text("{}")
+        os.utime(folder / f"{name}.json", (1e9 - age, 1e9 - age))
+    clock[0] = 1e9
+    told.begin(plan_of(STAGE), {STAGE.id: "run"}, SETTINGS)
+    assert sorted(path.name for path in folder.iterdir()) == ["ahead.json", "fresh.json"]
+
+
 def test_what_runs_can_be_read_by_others(told: Told, tmp_path: Path, clock: list[float]) -> None:
     told.tick()
     assert runs(tmp_path) == []  # nothing runs yet

@@ -20,6 +20,7 @@ from .untrusted import parsed, redacted
 STALE_SECONDS = 30.0
 """A run that has not written for so long is over, or its machine is."""
 _EVERY_SECONDS = 1.0
+_OLD_SECONDS = 86400.0
 _MAX_LOSSES = 200
 
 
@@ -40,6 +41,10 @@ class Told:
         """The run starts."""
         where = {"process": os.getpid(), "host": socket.gethostname()}
         self._facts = {"study": plan.study, "todo": len(todo), "ended": 0, "failed": 0} | where
+        for path in self._path.parent.glob("*.json"):  # of runs that were killed
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                    path.unlink()
         self._view.begin(plan, todo, settings)
 
     def started(self, slot: int, stage: Stage) -> None:
