@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-_ON_DEVICE = ("steps", "forward", "neighbours")  # phases in which a host thread spins while it waits for a device
+# Phases in which a host thread spins while it waits for a device.
+_ON_DEVICE = ("steps", "dev", "forward", "gradients", "neighbours")
 
 
 class Phases:

@@ -147,6 +147,7 @@ def _in_batches(
     log = context.work / "translated.jsonl"
     done = _logged(log, [len(batch) for batch in batches])
     found = [""] * len(sentences)
+    context.phases("forward")
     with log.open("a", encoding="utf-8") as stream:
         for number, batch in enumerate(batches):
             if number >= len(done):
