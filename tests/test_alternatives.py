@@ -16,12 +16,14 @@ from xstilts import report
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe, Robust
 from xstilts.report import stats, views
-from xstilts.report.alternatives import PLAIN, by_method, named, overview, paired, tasks_of
+from xstilts.report.alternatives import PLAIN, named, overview, paired
 from xstilts.report.blocks import Table
 from xstilts.report.methods import method
+from xstilts.report.stats import tasks_of
 from xstilts.stage import Evaluate, Merge, Train
 from xstilts.studies.alternatives import DEFAULT_METHODS, METHODS, alternatives
-from xstilts.studies.scaling import MINIATURE_TASKS, scaling
+from xstilts.studies.parts import MINIATURE_TASKS
+from xstilts.studies.scaling import scaling
 
 ONE, TWO = "mnli@sample", "snli@sample"
 SEEDS = (0, 1, 2)
@@ -179,8 +181,8 @@ def test_methods_are_paired_with_the_plain_training_by_hand(tmp_path: Path) -> N
             assert one.change.low == pytest.approx(expected.low)
         else:
             assert one.change.low is None, "one seed has no interval"
-    table = by_method(section, view)
-    assert table is not None
+    *_, table = overview([section])
+    assert isinstance(table, Table)
     assert [line[0] for line in parse(table)[1:]] == [one.name for one in found]
     report.write(store, "scaling", tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
@@ -193,7 +195,6 @@ def test_one_method_makes_no_table(tmp_path: Path) -> None:
     for number, models in enumerate((named[PLAIN], named["robust: r3f"])):
         (section,) = sections_of(store_of(tmp_path / str(number), [ENCODER, *models]))
         assert paired(section, views.views(section)[0]) == []
-        assert by_method(section, views.views(section)[0]) is None
         assert list(overview([section])) == []
 
 

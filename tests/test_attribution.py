@@ -342,7 +342,7 @@ def test_a_study_that_is_not_done_attributes_nothing(whole: Store, tmp_path: Pat
     shutil.copytree(whole.root, tmp_path / "store")
     own = Store.open(tmp_path / "store")
     report.write(own, "scaling", tmp_path / "before")
-    assert "What each task adds: Shapley values" in (tmp_path / "before" / "report.md").read_text()
+    assert "± half of its 95 % interval: Shapley values" in (tmp_path / "before" / "report.md").read_text()
     shutil.rmtree(own.folder(measure(train(*sorted(THREE[:2]), seed=1), "sw").id))
     section, series, view = only(own)
     assert list(attribution.blocks(section, attribution.games(section, series), view)) == []

@@ -16,9 +16,11 @@ import scipy.stats
 
 from test_report import ENCODER, LANGUAGES, PROFILE_LAYER, fill, leaves, mean_of, measure, only, parse, train, value_of
 from xstilts import report
-from xstilts.report import scaling
-from xstilts.report.blocks import Table, Text
-from xstilts.report.by_number import by_number, design
+from xstilts.report import gains, rows, scaling, stats
+from xstilts.report.blocks import Fold, Table, Text
+from xstilts.report.bootstrap import bootstrap
+from xstilts.report.by_number import blocks, design, families, place, variances
+from xstilts.report.trend import shape_tests
 from xstilts.stage import Encoder
 
 CURVE = (0.0, 1.0, 3.0, 2.0)
@@ -150,6 +152,14 @@ def test_intervals_cover_the_gain(subsets: int, seeds: int, seeded_base: bool) -
     assert 0.93 <= statistics.fmean(shares) <= 0.975
 
 
+def test_some_gain_of_several_targets_is_sure_where_there_is_none_in_at_most_5_percent_of_studies() -> None:
+    rng = np.random.default_rng(0)
+    flat = [scaling.gains(studies(rng, 1000, (0.0,) * 4)) for _ in range(3)]
+    p = np.stack([scaling.different(gain) for target in flat for gain in target], axis=-1)
+    assert (scaling.holm(p).min(-1) <= 0.05).mean() <= 0.065  # 0.05 and two standard errors of 1,000 studies
+    assert (p.min(-1) <= 0.05).mean() > 0.15, "without the family"
+
+
 def test_intervals_that_count_runs_as_independent_do_not() -> None:
     _, level = studies(np.random.default_rng(0), 1000, (0, 1), seeds=3, seeded_base=False)
     runs = level.reshape(1000, -1)
@@ -236,40 +246,48 @@ def models() -> list[Any]:
     return [ENCODER, *(train(*subset, seed=seed) for subset in subsets for seed in SEEDS)]
 
 
-def blocks_of(found: Any) -> tuple[Table, list[str]]:
-    table, *texts = by_number(*found)
+def blocks_of(section: Any, series: Any, view: Any) -> tuple[list[list[str]], list[str], list[list[str]]]:
+    """The lines of the table by k, the sentences, and the lines of the best subsets."""
+    table, *rest = blocks(section, series, view, design(section, series, view))
     assert isinstance(table, Table)
-    return table, [text.text for text in texts if isinstance(text, Text)]
+    best = [one for block in rest if isinstance(block, Fold) for one in block.blocks if isinstance(one, Table)]
+    texts = [block.text for block in rest if isinstance(block, Text)]
+    return parse(table), texts, [line for one in best for line in parse(one)[1:]]
 
 
 def test_the_table_of_gains_by_hand(tmp_path: Path) -> None:
     found = only(fill(tmp_path / "store", leaves(models())))
-    table, (notes, verdict, shares) = blocks_of(found)
-    header, one, two = parse(table)
+    (header, zero, one, two), (verdict,), best = blocks_of(*found)
     base = mean_of(ENCODER)
-    assert header[:6] == ["k", "subsets", "gain", "95 % interval", "p (Holm)", "detectable"]
+    assert header[:8] == ["k", "subsets", "runs", "mean", "gain", "95 % interval", "p (Holm)", "detectable"]
+    assert zero[:8] == ["0", "–", "1", f"{100 * base:.1f}", *["–"] * 4]
     by_seed = [statistics.fmean(mean_of(train(name, seed=seed)) for name in TASKS) - base for seed in SEEDS]
     low, high = scipy.stats.ttest_1samp(by_seed, 0).confidence_interval()
     gain = statistics.fmean(by_seed)
-    assert one[:4] == ["1", "3 of 3", f"{100 * gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
+    mean = f"{100 * (base + gain):.1f}"
+    assert one[:6] == ["1", "3 of 3", "9", mean, f"{100 * gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
+    pairs = [mean_of(train(*TASKS[:2], seed=seed)) - base for seed in SEEDS]
+    raw = [scipy.stats.ttest_1samp(own, 0).pvalue for own in (by_seed, pairs)]
+    assert [one[6], two[6]] == [f"{p:.3f}" for p in scaling.holm(raw)]
+    assert two[:3] == ["2", "1 of 3", "3"]
     means = {name: statistics.fmean(mean_of(train(name, seed=seed)) for seed in SEEDS) - base for name in TASKS}
     top = max(means, key=means.__getitem__)
-    assert one[6:8] == [top, f"{100 * means[top]:+.1f}"]
-    assert two[:2] == ["2", "1 of 3"]
-    assert two[6:] == ["–"] * 4
-    assert "left out" not in notes
+    assert [line[:3] for line in best] == [["1", top, f"{100 * means[top]:+.1f}"]]
+    assert "left out" not in verdict
     assert verdict.startswith("**Not decided**")
-    assert all(name in shares for name in ("subset", "seed", "language", "layer", "interactions and noise"))
 
 
-def test_a_subset_that_lacks_a_seed_is_left_out_and_said_so(tmp_path: Path) -> None:
+def test_a_subset_that_lacks_a_seed_is_left_out_of_errors_and_shapes_and_said_so(tmp_path: Path) -> None:
     lacking = train(TASKS[2], seed=1)
-    found = only(fill(tmp_path / "store", leaves(model for model in models() if model != lacking)))
-    table, (notes, *_) = blocks_of(found)
-    _, one, _ = parse(table)
-    by_seed = [statistics.fmean(mean_of(train(name, seed=seed)) for name in TASKS[:2]) for seed in SEEDS]
-    assert one[1:3] == ["2 of 3", f"{100 * (statistics.fmean(by_seed) - mean_of(ENCODER)):+.1f}"]
-    assert "2 runs are left out: not every subset" in notes
+    kept = [model for model in models() if model != lacking]
+    (_, _, one, _), (verdict,), _ = blocks_of(*only(fill(tmp_path / "store", leaves(kept))))
+    own = [mean_of(model) - mean_of(ENCODER) for model in kept[1:] if len(model.mixture.tasks) == 1]
+    level = np.array([[mean_of(train(name, seed=seed)) for seed in SEEDS] for name in TASKS[:2]])
+    (gain,) = scaling.gains([np.array([[mean_of(ENCODER)]]), level], [1, 3])
+    low, high = scaling.interval(gain._replace(value=statistics.fmean(own)))
+    ends = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    assert one[1:3] + one[4:6] == ["3 of 3", "8", f"{100 * statistics.fmean(own):+.1f}", ends]
+    assert "2 runs are left out: not every subset" in verdict
 
 
 def test_a_seed_that_few_subsets_have_is_left_out(tmp_path: Path) -> None:
@@ -287,7 +305,8 @@ def test_a_run_is_paired_with_the_k_0_of_its_own_target_seed(tmp_path: Path) -> 
     starts: list[Any] = [[ENCODER] * 3, *([train(name, seed=seed) for seed in SEEDS] for name in TASKS[1:])]
     tuned = [[train("mnli", seed=seed, start=one) for seed, one in zip(SEEDS, own, strict=True)] for own in starts]
     store = fill(tmp_path / "store", (measure(m, code, "xnli") for own in tuned for m in own for code in ("de", "sw")))
-    table, (_, shares) = blocks_of(only(store))
+    found = only(store)
+    lines, _, _ = blocks_of(*found)
     base, *others = (
         [statistics.fmean(value_of(measure(m, code, "xnli"), 0, "", "") for code in ("de", "sw")) for m in own]
         for own in tuned
@@ -295,8 +314,10 @@ def test_a_run_is_paired_with_the_k_0_of_its_own_target_seed(tmp_path: Path) -> 
     after = [statistics.fmean(pair) for pair in zip(*others, strict=True)]
     low, high = scipy.stats.ttest_rel(after, base).confidence_interval()
     gain = statistics.fmean(after) - statistics.fmean(base)
-    assert parse(table)[1][:4] == ["1", "2 of 2", f"{100 * gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
-    assert "layer" not in shares
+    assert lines[2][1:2] + lines[2][4:6] == ["2 of 2", f"{100 * gain:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
+    crossed = design(*found)
+    assert crossed is not None
+    assert [level.shape for level in crossed.levels] == [(1, 3, 2, 1), (2, 3, 2, 1)]
 
 
 def test_nested_subsets_are_compared_along_their_chains(tmp_path: Path) -> None:
@@ -312,7 +333,7 @@ def test_nested_subsets_are_compared_along_their_chains(tmp_path: Path) -> None:
         for chain in zip(*crossed.chains, strict=True)
     ]
     assert sorted(along, key=str) == sorted(([{*order[:k]} for k in range(1, 5)] for order in orders), key=str)
-    assert "along 2 chains of subsets" in blocks_of(found)[1][1]
+    assert "along 2 chains of subsets" in blocks_of(*found)[1][0]
     crossed = design(
         *only(fill(tmp_path / "other", leaves([*runs, *(train("anli", "snli@sample", seed=n) for n in (0, 1))])))
     )
@@ -321,19 +342,61 @@ def test_nested_subsets_are_compared_along_their_chains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", [ENCODER, "seeds"])
-def test_without_k_0_or_a_second_seed_there_is_no_table(without: Any, tmp_path: Path) -> None:
+def test_without_k_0_or_a_second_seed_there_is_no_interval_and_no_shape(without: Any, tmp_path: Path) -> None:
     kept = [m for m in models() if m != without and (without != "seeds" or isinstance(m, Encoder) or m.seed == 0)]
-    assert [*by_number(*only(fill(tmp_path / "store", leaves(kept))))] == []
+    lines, texts, best = blocks_of(*only(fill(tmp_path / "store", leaves(kept))))
+    assert {cell for line in lines[1:] for cell in line[5:8]} == {"–"}
+    assert (texts, best) == ([], [])
 
 
 def test_five_languages_have_an_interval_over_languages(tmp_path: Path) -> None:
     codes = (*LANGUAGES, "ru", "tr")
-    table, _ = blocks_of(only(fill(tmp_path / "store", leaves(models(), codes))))
-    assert table.header[-1] == "95 % over languages"
-    assert all(" to " in line[-1] for line in parse(table)[1:])
+    header, zero, *lines = blocks_of(*only(fill(tmp_path / "store", leaves(models(), codes))))[0]
+    at = header.index("95 % over languages")
+    assert zero[at] == "–"
+    assert all(" to " in line[at] for line in lines)
+    lost = measure(models()[1], "ru")  # whose other languages are in no average
+    found = only(fill(tmp_path / "part", leaves(models(), codes), score=lambda stage: stage != lost))
+    kept = [model for model in models()[2:] if len(model.mixture.tasks) == 1]
+
+    def gain(code: str) -> float:
+        values = [value_of(measure(model, code), PROFILE_LAYER, "mean", "en->xx") for model in (ENCODER, *kept)]
+        return statistics.fmean(values[1:]) - values[0]
+
+    expected = bootstrap([gain(code) for code in found[2].languages], found[2].languages)
+    shown = f"{100 * expected.low:+.1f} to {100 * expected.high:+.1f}"
+    assert blocks_of(*found)[0][2][at] == shown
 
 
-def test_the_report_has_the_gains(tmp_path: Path) -> None:
-    paths = report.write(fill(tmp_path / "store", leaves(models())), "scaling", tmp_path / "report")
-    for path in paths[2:4]:
-        assert "Gain against the number of tasks" in path.read_text()
+def test_all_gains_and_all_shapes_of_the_first_answer_are_two_families(tmp_path: Path) -> None:
+    starts = models()
+    tuned = [train("mnli", seed=seed, start=start) for start in starts for seed in SEEDS if start == ENCODER]
+    tuned += [train("mnli", seed=start.seed, start=start) for start in starts[1:]]
+    own = [measure(model, code, "xnli") for model in tuned for code in ("de", "sw")]
+    store = fill(tmp_path / "store", [*leaves(starts), *own])
+    plan = store.plan("scaling")
+    found = gains.targets(stats.sections(rows.rows(store, plan), plan))
+    of = families(found)
+    raw = [float(scaling.different(one.estimate(runs))) for one in found for k, runs in one.main.by_k().items() if k]
+    own_family = [of[place(one.section, one.main, one.view)] for one in found]
+    assert [p for one in own_family for p in one.p_values.values()] == pytest.approx(scaling.holm(raw).tolist())
+    assert {one.size for one in own_family} == {len(raw)} == {4}
+    tests = [shape_tests(one.design.averages, one.design.ks, one.design.existing) for one in own_family]
+    first, *_ = adjusted = scaling.holm([p for pair in tests for p in pair])
+    assert min(own_family[0].trend.up, own_family[0].trend.down) == pytest.approx(first)
+    assert own_family[1].trend.inverted == pytest.approx(adjusted[3])
+    text = report.write(store, "scaling", tmp_path / "report")[2].read_text()
+    assert "among 4 gains" in text
+    assert "p adjusted over all gains under *What came out*" in text
+
+
+def test_what_a_gain_varies_with_is_in_one_table(tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", leaves(models()))
+    plan = store.plan("scaling")
+    found = gains.targets(stats.sections(rows.rows(store, plan), plan))
+    crossed = design(found[0].section, found[0].main, found[0].view)
+    table = variances(found, families(found))
+    assert crossed is not None
+    assert table is not None
+    parts = scaling.components([level - crossed.levels[0] for level in crossed.levels[1:]])
+    assert parse(table)[1:] == [["tatoeba", *(f"{100 * math.sqrt(part):.1f}" for part in parts)]]

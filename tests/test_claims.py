@@ -278,6 +278,23 @@ def test_one_lost_record_takes_exactly_the_claims_that_rest_on_it(
             assert found[number] == before, number
 
 
+@pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "every record"])
+def test_any_lost_record_takes_exactly_the_claims_that_read_its_cell(step: int) -> None:
+    store = Told(seeds=(0, 1))
+    before = judged(store)
+    for gone, leaf in list(store.leaves.items())[::step]:
+        subset, *_ = store.about[leaf.model.id, leaf.task]
+        reads = {2, 5} | ({1, 3} if len(subset) < 2 else set())
+        reads |= {4} if len(subset) < 2 and leaf.task in ("tydiqa", "xnli") else set()
+        found = judged(Told(seeds=(0, 1), lost=[gone]))
+        assert {number for number in before if found[number] != before[number]} == reads, (leaf.task, subset)
+        cell = f"{leaf.task} under {PROFILE} after {'+'.join(sorted(subset)) or 'no task'} (k = {len(subset)}), seed "
+        for number in reads:
+            assert found[number].answer == NOT_TESTED
+            assert found[number].missing
+            assert all(line.startswith(cell) for line in found[number].missing)
+
+
 def test_a_lost_training_record_takes_the_choice_by_english_dev_rows_alone(whole: dict[int, Verdict]) -> None:
     gone = Told().leaves[model_of(Told(), "xnli", ("qqp",), 1)].model.id
     found = judged(Told(lost=[gone]))

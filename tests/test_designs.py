@@ -357,7 +357,7 @@ def test_a_report_names_controls_and_takes_none_for_a_start(tmp_path: Path) -> N
     store = fill(tmp_path / "store", [measure(model, code) for model in every for code in LANGUAGES])
     (section,) = sections_of(store)
     assert [run.model for run in section.bases] == [ENCODER.id]
-    assert section.num_planned_bases == 1
+    assert section.num_planned_bases(section.runs[-1]) == 1
     found = {run.model: run for run in section.runs}
     assert {found[model.id].method for model in text} == {"control: as much text"}
     assert {(found[m.id].k, found[m.id].mlm, found[m.id].seed) for m in text} == {(0, "text@leipzig", s) for s in SEEDS}

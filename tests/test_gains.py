@@ -28,7 +28,7 @@ from test_report import (
     value_of,
 )
 from xstilts import report
-from xstilts.report import explorer, findings, gain_plot, gains, rows, stages, stats, verdict
+from xstilts.report import by_number, explorer, findings, gain_plot, gains, rows, stages, stats, verdict
 from xstilts.stage import Train
 from xstilts.store import Store
 
@@ -123,6 +123,7 @@ def test_layers_by_k(stored: Store) -> None:
     assert table is not None
     header, *lines = parse(table)
     assert header == ["layer", "k = 0", "k = 1, gain", "k = 2, gain"]
+    assert [line[0] for line in lines[:3]] == ["0 (embeddings)", "1", "2 (xtreme-2020, stilts-2020)"]
     for layer, line in enumerate(lines[:-1]):
         assert float(line[1]) == pytest.approx(100 * mean_of(ENCODER, layer=layer), abs=0.051)
         own = statistics.fmean(gain_of(model, layer=layer) for model in MODELS[5:])
@@ -134,32 +135,20 @@ def test_layers_by_k(stored: Store) -> None:
     assert lines[-1] == ["**best layer**", *map(str, best)]
 
 
-def test_spread_by_subset_and_seed(stored: Store) -> None:
-    table = gains.spread(targets_of(stored)[:1])
-    assert table is not None
-    lines = {line[0]: line[1:] for line in parse(table)[1:]}
-    assert lines["2"][:2] == ["1", "2"]
-    assert lines["2"][4] == "–"  # one subset
-    subsets = [[100 * mean_of(m) for m in MODELS[at : at + 2]] for at in (1, 3)]
-    assert float(lines["1"][2]) == pytest.approx(statistics.stdev([*subsets[0], *subsets[1]]), abs=0.0051)
-    pooled = math.sqrt(statistics.fmean(statistics.variance(of) for of in subsets))
-    assert float(lines["1"][3]) == pytest.approx(pooled, abs=0.0051)
-    assert float(lines["1"][4]) == pytest.approx(statistics.stdev(map(statistics.fmean, subsets)), abs=0.0051)
-    assert "0" not in lines  # one run has no spread
-
-
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [(0.01, 0.03, "**higher**"), (-0.03, -0.01, "**lower**"), (-0.01, 0.03, "**undecided**, the interval holds 0")],
+    ("mean", "p", "said"),
+    [(0.02, 0.01, "**higher**"), (-0.02, 0.01, "**lower**"), (0.02, 0.06, "**undecided**")],
 )
-def test_the_verdict_follows_the_interval(
-    stored: Store, monkeypatch: pytest.MonkeyPatch, low: float, high: float, said: str
+def test_the_verdict_follows_the_p_value_among_all_gains(
+    stored: Store, monkeypatch: pytest.MonkeyPatch, mean: float, p: float, said: str
 ) -> None:
-    found = stats.Summary((low + high) / 2, low, high, 4)
-    monkeypatch.setattr(gains, "change", lambda *_: found)
-    sentence = next(iter(verdict.verdict(targets_of(stored))))
-    assert sentence.startswith("**tatoeba**: ")
-    assert f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, 4 runs): {said}." in sentence
+    target, _ = targets_of(stored)
+    key = by_number.place(target.section, target.main, target.view)
+    of = {key: by_number.families([target])[key]._replace(size=7, p_values={2: p})}
+    monkeypatch.setattr(gains, "change", lambda *_: stats.Summary(mean, mean - 0.01, mean + 0.01, 4))
+    (sentence,) = verdict.verdict([target], of)
+    assert sentence.startswith(f"**tatoeba**: {100 * mean:+.1f} points at k = 2 over k = 0 (95 % interval ")
+    assert f"4 runs; p {p:.3f} among 7 gains): {said}; shape over k: **not decided**." in sentence
 
 
 def test_one_run_gives_no_verdict_and_an_incomplete_one_says_so(tmp_path: Path) -> None:

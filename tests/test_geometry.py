@@ -14,7 +14,7 @@ from test_report import ENCODER, LANGUAGES, MODELS, PROFILE_LAYER, fill, measure
 from xstilts import report
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
-from xstilts.report import rows, stats, tables, views
+from xstilts.report import by_number, rows, stats, views
 from xstilts.report.geometry import by_geometry
 from xstilts.stage import Evaluate, Train
 from xstilts.store import Store
@@ -71,6 +71,8 @@ def test_gains_stand_side_by_side_by_hand(tmp_path: Path) -> None:
         assert lines[0][column] == f"{100 * base:.1f}"
         for k, line in ((1, lines[1]), (2, lines[2])):
             means = [mean_of(model) for model in MODELS[1:] if len(model.mixture.tasks) == k]
+            if k == 1:  # two subsets of two tasks: both there are, so that seeds alone have an error
+                means = [statistics.fmean(means[seed::2]) for seed in (0, 1)]
             interval = stats.summarise(means)
             change = 100 * (statistics.fmean(means) - base)
             text = f"{change:+.1f}" if f"{change:+.1f}" not in ("+0.0", "-0.0") else "0.0"
@@ -108,7 +110,7 @@ def test_trainings_that_share_in_other_ways_are_series_of_their_own_with_the_run
         for series in found:
             for k, runs in series.by_k().items():
                 assert series.planned(section, k) == len(runs)
-        tables.by_k(section, found[0], views.views(section)[0])
+        by_number.by_k(section, found[0], views.views(section)[0])
         return {series.policy: [run.tasks for run in series.runs] for series in found}
 
     both = [one, two]

@@ -157,7 +157,7 @@ def test_one_run_has_no_interval(tmp_path: Path) -> None:
     assert text.partition("</style>")[2].partition("<script>")[0].count("whisker") == 1
     assert not any("±" in cell for table in Page(text).tables for line in table["lines"] for cell in line)
     (by_k,) = (table for table in Page(text).tables if table["caption"].startswith("Average against k"))
-    assert [line[3] for line in by_k["lines"][1:]] == ["–", "–"]
+    assert [line[5] for line in by_k["lines"][1:]] == ["–", "–"]
 
 
 # -- nothing runs, nothing is fetched --------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_the_miniature_is_labelled_wherever_it_is_rested_on(stored: Store, tmp_p
         store = fill(tmp_path / f"store-{number}", [measure(model, "de")])
         page = written(store, tmp_path / f"report-{number}")[1]
         assert "<strong>Miniature.</strong>" in page
-        assert '<h2 id="s1">tatoeba/test, offline, <em>miniature</em></h2>' in page
+        assert '<h2 id="s2">tatoeba/test, offline, <em>miniature</em></h2>' in page
         assert "— miniature</text>" in page
 
 

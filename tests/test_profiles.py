@@ -403,6 +403,29 @@ def test_what_must_not_stand_in_one_column_does_not() -> None:
     assert [line[3] for line in first[1:]] == [percent(mean_of(model, "xtreme-2020", "xnli")), "–"]
 
 
+def test_k_0_after_a_text_stage_stands_beside_what_was_trained_from_it() -> None:
+    text = train("text@leipzig")
+    models = [text, train("mnli", start=text), train("mnli", "text@leipzig", start=text)]
+    codes = PROFILES["xtreme-2020"].protocol("tatoeba").languages
+    store = Memory([measure(model, "tatoeba", code) for model in models for code in codes], score)
+    store.paths = {models[1].id: f"{PATH}-rows"}  # text needs all embedding rows
+    for path in (PATH, "cuda-bfloat16-varlen"):  # where it was trained first keeps it apart from nothing
+        store.paths[text.id] = path
+        assert [len(of.lines) for of in boards(store, "xtreme-2020", text.id)] == [3]
+
+
+def boards(store: Memory, name: str, base: str) -> list[profiles.Board]:
+    """Every board of a profile, one for each numeric path."""
+    table = rows.rows(store, store.document)  # type: ignore[arg-type]
+    shown = stats.sections(table, store.document)
+    own = [(section, run) for section in shown for run in section.runs]
+    origins = profiles._origins(PROFILES[name], store.document, base, rows.tuned(store.document))
+    paths = profiles.ways({profiles.Way.of(*one) for one in own if one[1].model != base})
+    found = [profiles.board(PROFILES[name], origins, shown, way) for way in paths]
+    assert all(score.value is not None for of in found for _, by_task in of.lines for score in by_task.values())
+    return found
+
+
 def test_collapsed_runs_are_marked() -> None:
     own = list(leaves_of("xtreme-2020", SNLI[0], only=("xnli",)))
     store = Memory(own, score)
@@ -449,7 +472,7 @@ def test_a_search_has_a_row_for_every_language_that_asks() -> None:
     assert parts is not None
     assert parse(parts)[0] == ["k", "mean", "mono", "cross", "same_language_first"]
     assert parse(parts)[1][2:] == ["50.0", "25.0", "75.0"]
-    assert [line[0] for line in parse(tables.by_layer(section, series, view))[1:]] == ["12 (last; xtreme-r-2021)"]
+    assert tables.layer_name(section, view, 12) == "layer 12 (last; xtreme-r-2021)"
 
 
 def test_a_dual_encoder_and_the_model_as_it_stands_are_two_sections() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
@@ -28,7 +29,7 @@ from xstilts import report
 from xstilts import tasks as declared
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS
-from xstilts.report import blocks, plots, rows, stats, tables, views
+from xstilts.report import blocks, by_number, estimates, gains, plots, rows, scaling, stats, tables, views
 from xstilts.stage import Data, Encoder, Evaluate, Stage, Train, Views, label
 from xstilts.store import Store
 from xstilts.study import Plan
@@ -280,20 +281,22 @@ def test_only_the_latest_version_of_a_metric_makes_rows(own: Store) -> None:
 def test_the_table_against_k_by_hand(stored: Store) -> None:
     section, series, view = only(stored)
     assert view.names == ("xtreme-2020", "stilts-2020")
-    header, *lines = parse(tables.by_k(section, series, view))
-    columns = ["runs", "mean", "95 % interval", "Δ to k = 0"]
-    assert header == ["k", *columns, "without †: runs", *columns[1:]]
+    header, *lines = parse(by_number.by_k(section, series, view))
+    columns = ["runs", "mean", "gain"]
+    ending = ["95 % interval", "p (Holm)", "detectable", "without †: runs", *columns[1:]]
+    assert header == ["k", "subsets", *columns, *ending]
     base = mean_of(ENCODER)
-    assert lines[0][:5] == ["0", "1", f"{100 * base:.1f}", "–", "–"]
+    assert lines[0] == ["0", "–", "1", f"{100 * base:.1f}", *["–"] * 4, "1", f"{100 * base:.1f}", "–"]
     for line, k in zip(lines[1:], (1, 2), strict=True):
         models = [model for model in MODELS[1:] if len(model.mixture.tasks) == k]
-        for offset, chosen in ((1, models), (5, [model for model in models if model != COLLAPSED])):
+        assert line[1] == ["2 of 2", "1 of 1"][k - 1]
+        for offset, chosen in ((2, models), (8, [model for model in models if model != COLLAPSED])):
             means = [mean_of(model) for model in chosen]
             assert line[offset] == str(len(means))
             assert line[offset + 1] == f"{100 * statistics.fmean(means):.1f}"
-            assert line[offset + 3] == f"{100 * (statistics.fmean(means) - base):+.1f}"
-    assert lines[1][2] != lines[1][6]  # the collapsed run matters, and both means are there
-    assert lines[2][2] == lines[2][6]
+            assert line[offset + 2] == f"{100 * (statistics.fmean(means) - base):+.1f}"
+    assert lines[1][3] != lines[1][9]  # the collapsed run matters, and both means are there
+    assert lines[2][3] == lines[2][9]
 
 
 def test_the_line_of_a_run_by_hand(stored: Store) -> None:
@@ -325,13 +328,8 @@ def test_the_line_of_a_run_by_hand(stored: Store) -> None:
         assert line[7] == (f"{100 * change:+.1f}" if model != ENCODER else "–")
 
 
-def test_the_sweep_and_the_languages_by_hand(stored: Store) -> None:
+def test_the_languages_of_every_run_by_hand(stored: Store) -> None:
     section, series, view = only(stored)
-    header, *lines = parse(tables.by_layer(section, series, view))
-    assert len(header) == 1 + len(MODELS)
-    assert [line[0] for line in lines][:2] == ["0 (embeddings)", "1"]
-    for layer, line in enumerate(lines):
-        assert line[1:] == [f"{100 * mean_of(model, layer):.1f}" for model in MODELS]
     (table,) = tables.by_language_and_run(section, series, view)
     _, *lines = parse(table)
     assert [line[0] for line in lines] == [*LANGUAGES, "**mean of 3**", "ru (not in the mean)"]
@@ -341,15 +339,11 @@ def test_the_sweep_and_the_languages_by_hand(stored: Store) -> None:
     assert lines[-1][2:] == ["–"] * (len(MODELS) - 1)
 
 
-def test_many_runs_are_swept_by_k_with_and_without_the_collapsed(tmp_path: Path) -> None:
+def test_many_runs_stand_in_several_tables(tmp_path: Path) -> None:
     models = [*MODELS, *(train("mnli@sample", seed=seed) for seed in (2, 3))]
     section, series, view = only(fill(tmp_path / "store", leaves(models)))
-    header, *lines = parse(tables.by_layer(section, series, view))
-    assert header == ["layer", "k = 0", "k = 1", "k = 1 without †", "k = 2"]
-    ones = [mean_of(model, 3) for model in models[1:] if len(model.mixture.tasks) == 1 and model != COLLAPSED]
-    assert lines[3][3] == f"{100 * statistics.fmean(ones):.1f}"
-    assert lines[3][2] == f"{100 * statistics.fmean([*ones, mean_of(COLLAPSED, 3)]):.1f}"
-    assert len(tables.by_language_and_run(section, series, view)) == 2
+    first, second = tables.by_language_and_run(section, series, view)
+    assert len(first.header) + len(second.header) == 2 + len(models)
 
 
 def test_removing_one_record_affects_exactly_its_averages(own: Store) -> None:
@@ -366,11 +360,11 @@ def test_removing_one_record_affects_exactly_its_averages(own: Store) -> None:
             else:
                 assert mean == before.mean(run, place, view.languages)
     assert lost == {(MODELS[1].id, place) for _, place in before.cells}
-    old, new = (parse(tables.by_k(*of, view)) for of in ((before, series), (after, series_after)))
+    old, new = (parse(by_number.by_k(*of, view)) for of in ((before, series), (after, series_after)))
     assert [number for number, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]] == [2]
-    assert new[2][1] == "3 of 4"
+    assert new[2][2] == "3 of 4"
     kept = [mean_of(model) for model in MODELS[2:5]]
-    assert new[2][2] == f"{100 * statistics.fmean(kept):.1f}"
+    assert new[2][3] == f"{100 * statistics.fmean(kept):.1f}"
     assert list(tables.incomplete(after, view)) == ["mnli@sample, seed 0: no average, since sw is lacking"]
     assert parse(tables.by_run(after, series_after, view))[2][3:] == ["–"] * 5
     assert rows.missing(own, own.plan("scaling")) == [(gone.id, label(gone))]
@@ -378,12 +372,64 @@ def test_removing_one_record_affects_exactly_its_averages(own: Store) -> None:
     assert [line[2] for line in parse(languages)[3:5]] == ["–", "–"]
 
 
+def said(section: stats.Section) -> dict[tuple[str, ...], str]:
+    """The cells of the tables of averages by what they are of; adjusted p values are of all of a table."""
+    (series,), (view,) = stats.series(section), views.views(section)
+    (target,) = gains.targets([section]) or [None]
+    of = {
+        "k": by_number.by_k(section, series, view),
+        "run": tables.by_run(section, series, view),
+        "tasks": gains.by_task([target]) if target else None,
+        "language": tables.by_language(section, series, view),
+        "layer": gains.by_layer(target) if target else None,
+    }
+    found = {}
+    for name, table in of.items():
+        header, *lines = parse(table) if table else [[]]
+        for line in lines:
+            own = line[0] if name != "run" else " ".join(line[:3])
+            cells = {(name, own, str(at), header[at]): cell for at, cell in enumerate(line)}
+            found |= {place: cell for place, cell in cells.items() if "Holm" not in place[3]}
+    return found
+
+
+def test_any_lost_record_takes_exactly_the_numbers_that_rest_on_it(stored: Store) -> None:
+    plan = stored.plan("scaling")
+    table = rows.rows(stored, plan)
+    (whole,) = stats.sections(table, plan)
+    before = said(whole)
+    names = {"de": "German (de)", "fr": "French (fr)", "sw": "Swahili (sw)", "ru": "Russian (ru)"}
+    for leaf in [*leaves(), measure(ENCODER, "ru")]:
+        model = next(run for run in whole.runs if run.model == leaf.model.id)
+        (section,) = stats.sections(table.filter(pc.field("stage") != leaf.id), plan)
+        after = said(section)
+        changed = {place for place, cell in before.items() if after.get(place) != cell}
+        assert changed, "it is missed"
+        assert not after.keys() - before.keys()
+        for name, own, _, column in changed:
+            if leaf.language == "ru":  # in no mean
+                assert (name, own) == ("language", names["ru"])
+            elif name == "language":
+                assert own.startswith(("**mean of", names[leaf.language]))
+                assert not model.k or column in (f"k = {model.k}", "Δ")
+            elif name == "layer":
+                assert not model.k or f"k = {model.k}" in column or own == "**best layer**"
+            elif name == "run":
+                assert not model.k or own.startswith(f"{model.name} {model.k} ")
+            elif name == "k":
+                assert not model.k or own == str(model.k)
+            else:
+                assert not model.k or own == (model.tasks if model.k == 1 else f"k = {model.k}")
+        if not model.k and leaf.language != "ru":
+            assert {cell for place, cell in after.items() if place[3] in ("gain", "Δ to k = 0")} == {"–"}
+
+
 def test_without_its_k_0_a_difference_does_not_exist(own: Store) -> None:
     for code in LANGUAGES:
         shutil.rmtree(own.folder(measure(ENCODER, code).id))
     section, series, view = only(own)  # Russian is still there at k = 0
-    assert {line[4] for line in parse(tables.by_k(section, series, view))[1:]} == {"–"}
-    assert parse(tables.by_k(section, series, view))[1][1:3] == ["0 of 1", "–"]
+    assert {line[4] for line in parse(by_number.by_k(section, series, view))[1:]} == {"–"}
+    assert parse(by_number.by_k(section, series, view))[1][2:4] == ["0 of 1", "–"]
     assert {line[-1] for line in parse(tables.by_run(section, series, view))[1:]} == {"–"}
 
 
@@ -596,13 +642,16 @@ def test_the_figure_shows_every_run_the_means_and_their_intervals(stored: Store)
             value = f"{100 * mean_of(model, PROFILE_LAYER, direction):.1f}"
             expected.append(("cross c0" if model == COLLAPSED else "dot c0", f"{name}: {value}"))
     assert runs == expected
-    lines = parse(tables.by_k(section, series, view))[1:]
+    lines = parse(by_number.by_k(section, series, view))[1:]
+
+    def interval_of(k: int) -> str:
+        found = estimates.over_runs(section, series.by_k()[k], view.where, view.languages)
+        return f", 95 % interval {100 * found.low:.1f} to {100 * found.high:.1f}" if found.low is not None else ""
+
     means = [text for sign, text, _ in found if sign == "mark c0"][:3]
     assert means == [
-        f"layer 2, k = {k}: {mean}"
-        + (f", 95 % interval {ends}" if ends != "–" else "")
-        + f", {n} run{'s' * (n != '1')}"
-        for k, n, mean, ends, *_ in lines
+        f"layer 2, k = {k}: {mean}" + interval_of(int(k)) + f", {n} run{'s' * (n != '1')}"
+        for k, _, n, mean, *_ in lines
     ]
     others = [text for sign, text, _ in found if sign == "mark c2"]
     assert others[2].startswith(f"layer 4, k = 2: {100 * statistics.fmean(map(layer_4, MODELS[5:])):.1f}")
@@ -634,19 +683,69 @@ def test_guessing_is_one_of_the_candidates_or_of_the_labels(stored: Store, tmp_p
     assert "guessing: 33.3 %<" in (plots.curve(own, views.views(own)[0]) or "")
 
 
-def test_the_interval_of_a_difference_counts_the_error_of_k_0_where_it_has_one(tmp_path: Path) -> None:
+def test_a_difference_is_paired_by_seed_and_counts_what_models_share(tmp_path: Path) -> None:
     starts = [ENCODER, *(train("snli@sample", seed=seed) for seed in (0, 1, 2))]
     models = [train("mnli", start=start, seed=seed) for start in starts for seed in (0, 1)]
     store = fill(tmp_path / "store", [measure(model, "de", "xnli") for model in models])
     section, _, view = only(store)
     scores = [value_of(measure(model, "de", "xnli"), 0, "", "") for model in models]
-    found = stats.change(section, [run for run in section.runs if run.k], view.where, ["de"])
-    expected = scipy.stats.ttest_ind(scores[2:], scores[:2], equal_var=False)
-    ends = expected.confidence_interval(0.95)
+    found = estimates.change(section, [run for run in section.runs if run.k], view.where, ["de"])
+    after = [statistics.fmean(scores[2 + seed :: 2]) for seed in (0, 1)]  # three starts a seed of the target
+    ends = scipy.stats.ttest_rel(after, scores[:2]).confidence_interval(0.95)
     assert found == pytest.approx((statistics.fmean(scores[2:]) - statistics.fmean(scores[:2]), ends.low, ends.high, 6))
     one = [model for model in models if model.seed == 0]
     section, _, view = only(fill(tmp_path / "one", [measure(model, "de", "xnli") for model in one]))
-    assert stats.change(section, [run for run in section.runs if run.k], view.where, ["de"])[1:] == (None, None, 3)
+    assert estimates.change(section, [run for run in section.runs if run.k], view.where, ["de"])[1:] == (None, None, 3)
+
+
+def test_runs_that_share_a_subset_or_a_seed_are_not_independent(tmp_path: Path) -> None:
+    names = ("mnli@sample", "snli@sample", "anli", "scitail")
+    pairs = [("mnli@sample", "snli@sample"), ("anli", "scitail"), ("mnli@sample", "anli")]
+    models = [ENCODER, *(train(*of, seed=seed) for of in pairs for seed in (0, 1)), *(train(name) for name in names)]
+    section, series, view = only(fill(tmp_path / "store", leaves(models)))
+    level = np.array([[mean_of(train(*of, seed=seed)) for seed in (0, 1)] for of in pairs])
+    expected = scaling.contrast([np.array([[mean_of(ENCODER)]]), level], [-1, 1], [1, math.comb(4, 2)])
+    twos, ones = series.by_k()[2], series.by_k()[1]
+    found = estimates.change(section, twos, view.where, view.languages)
+    assert (found.low, found.high) == pytest.approx(tuple(map(float, scaling.interval(expected))))
+    assert estimates.change(section, ones, view.where, view.languages)[1:] == (None, None, 4), (
+        "one seed has no interval"
+    )
+    last = train(*pairs[2], seed=1).id
+    some = [run for run in twos if run.model != last]
+    fewer = estimates.change(section, some, view.where, view.languages)  # the third subset lacks a seed
+    part = scaling.contrast([np.array([[mean_of(ENCODER)]]), level[:2]], [-1, 1], [1, math.comb(4, 2)])
+    assert fewer.mean == pytest.approx(statistics.fmean(level.ravel()[:5]) - mean_of(ENCODER))
+    assert fewer.high - fewer.mean == pytest.approx(float(scaling.interval(part)[1] - part.value))
+    own = [train(*of, seed=seed) for seed, of in enumerate(pairs)]
+    section, series, view = only(fill(tmp_path / "own", leaves([ENCODER, *own])))
+    found = estimates.change(section, series.by_k()[2], view.where, view.languages)
+    assert found == pytest.approx(stats.summarise([mean_of(model) - mean_of(ENCODER) for model in own]))
+
+
+def test_two_trainings_for_a_target_have_two_k_0(tmp_path: Path) -> None:
+    start = train("snli@sample")
+
+    def tuned(model: Any, rate: float, amount: int) -> Train:
+        return replace(train("mnli", start=model, seed=3, learning_rate=rate), budget=Budget(amount))
+
+    ways = [(1e-5, 2000), (3e-5, 2000), (1e-5, 500)]
+    models = [tuned(model, *way) for way in ways for model in (ENCODER, start)]
+    (section,) = sections_of(fill(tmp_path / "store", [measure(model, "de", "xnli") for model in models]))
+    found = stats.series(section)
+    assert len(found) == 3
+    assert len({one.name for one in found}) == 3
+    scores = [value_of(measure(model, "de", "xnli"), 0, "", "") for model in models]
+    view = views.views(section)[0]
+    for one in found:
+        base, run = one.runs
+        at = [model.id for model in models].index(run.model)
+        assert base.model == models[at - 1].id
+        assert one.planned(section, 0) == one.planned(section, 1) == 1
+        change = estimates.change(section, [run], view.where, ["de"]).mean
+        assert change == pytest.approx(scores[at] - scores[at - 1])
+    bases = fill(tmp_path / "bases", [measure(model, "de", "xnli") for model in models[::2]])
+    assert [len(one.runs) for one in stats.series(sections_of(bases)[0])] == [1, 1, 1]
 
 
 def test_languages_stand_by_script_with_their_means_and_changes(stored: Store) -> None:
@@ -668,7 +767,8 @@ def test_languages_stand_by_script_with_their_means_and_changes(stored: Store) -
     ]
     lines = {line[0]: line for line in parse(table)}
     ones = [value_of(measure(model, "sw"), PROFILE_LAYER, "mean", "en->xx") for model in MODELS[1:5]]
-    half = 3.18245 * statistics.stdev(ones) / 2 * 100
+    by_seed = [statistics.fmean(ones[seed::2]) for seed in (0, 1)]  # both subsets of one task are there
+    half = 12.7062 * statistics.stdev(by_seed) / math.sqrt(2) * 100
     mean = 100 * statistics.fmean(ones)
     num_rows = section.num_candidates["sw"]
     interval = scipy.stats.binomtest(round(base["sw"] * num_rows), num_rows).proportion_ci(method="wilson")
@@ -682,7 +782,7 @@ def test_languages_stand_by_script_with_their_means_and_changes(stored: Store) -
         f"{100 * base['ru']:.1f}", "– (0 of 4)", "–", "– (0 of 2)", "–",
     ]  # fmt: skip
     assert lines["**mean of 3**"][4] == "–"
-    assert lines["**mean of 3**"][5].split(" ±")[0] == parse(tables.by_k(section, series, view))[2][2]
+    assert lines["**mean of 3**"][5].split(" ±")[0] == parse(by_number.by_k(section, series, view))[2][3]
 
 
 def test_perplexity_is_no_percentage(tmp_path: Path) -> None:
@@ -691,7 +791,7 @@ def test_perplexity_is_no_percentage(tmp_path: Path) -> None:
     section = replace(section, key={**section.key, "metric": "perplexity"})
     (series,), (view,) = stats.series(section), views.views(section)
     value = value_of(measure(texts[0], "de", "text@leipzig"), 0, "", "")
-    assert parse(tables.by_k(section, series, view))[1][2] == f"{value:.1f}"
+    assert parse(by_number.by_k(section, series, view))[1][3] == f"{value:.1f}"
     assert section.chance(["de"]) is None
     assert "mean perplexity<" in (plots.curve(section, view) or "")
 

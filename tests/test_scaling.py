@@ -20,9 +20,9 @@ from xstilts.recipe import POOLINGS, STILTS, Override
 from xstilts.spec import canonical_json
 from xstilts.stage import Encoder, Evaluate, Train, Views, chain, root
 from xstilts.studies import STUDIES
-from xstilts.studies.parts import MINIATURE_TINY, sequence
+from xstilts.studies.parts import MINIATURE_TARGETS, MINIATURE_TASKS, MINIATURE_TINY, sequence
 from xstilts.studies.recipes import PRETRAINING
-from xstilts.studies.scaling import MINIATURE_TARGETS, MINIATURE_TASKS, demo, scaling, subsets
+from xstilts.studies.scaling import demo, scaling, subsets
 from xstilts.study import Sources, make_plan
 from xstilts.tasks import Embed, Search, Splits
 

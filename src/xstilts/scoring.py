@@ -292,8 +292,6 @@ def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]
     Raises:
         ValueError: when the stage is no measurement, or as `score`, naming the file.
     """
-    import pyarrow.parquet as pq
-
     record = store.record(id)
     if record["kind"] != "evaluate":
         raise ValueError(f"{id} is a stage of kind {record['kind']!r}: expected a measurement ('evaluate')")
@@ -304,19 +302,33 @@ def score_stage(store: Records, id: str, metric: str | None = None) -> list[str]
     missing = {name: one for name, one in names.items() if name not in known}
     if not missing:
         return []
-    path = store.folder(id) / PREDICTIONS
-    if not path.is_file() or file_sha256(path) != record["files"].get(PREDICTIONS, {}).get("sha256"):
-        raise ValueError(
-            f"{path}: missing or not what was published; move {path.parent} out of the store and run the study again"
-        )
+    path, table, language = store.folder(id) / PREDICTIONS, predictions(store, id), record["declaration"]["language"]
     try:
-        predictions, language = pq.read_table(path), record["declaration"]["language"]
-        documents = {name: score(predictions, task.kind.name, one, language) for name, one in missing.items()}
-    except (ValueError, OSError) as error:
+        documents = {name: score(table, task.kind.name, one, language) for name, one in missing.items()}
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     for name, document in documents.items():
         store.add_score(id, name, document)
     return list(documents)
+
+
+def predictions(store: Records, id: str) -> pa.Table:
+    """The predictions of a stored measurement.
+
+    Raises:
+        ValueError: when they are missing, or not what was published, naming the file.
+    """
+    import pyarrow.parquet as pq
+
+    path = store.folder(id) / PREDICTIONS
+    if not path.is_file() or file_sha256(path) != store.record(id)["files"].get(PREDICTIONS, {}).get("sha256"):
+        raise ValueError(
+            f"{path}: missing or not what was published; move {path.parent} out of the store and run the study again"
+        )
+    try:
+        return pq.read_table(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def rescore(store: Records, ids: Iterable[str], metric: str | None = None) -> dict[str, list[str]]:

@@ -129,10 +129,25 @@ def mean_average_precision(
         ValueError: for shapes or lengths that do not fit, no queries, fewer than ``k`` neighbours, a neighbour that
             comes twice, an index below 0, a similarity that is not finite, or a query without a right candidate.
     """
-    ranked = _ranked("mean average precision", neighbours, similarities, k)
-    hits, counts = _hits("mean average precision", ranked, golds, languages)
-    values = _average_precision(hits, counts, k)
+    values = average_precisions(neighbours, similarities, golds, languages, k=k)
     return Ranking(float(values.mean()), len(values), _by_language(values, languages))
+
+
+def average_precisions(
+    neighbours: ArrayLike,
+    similarities: ArrayLike,
+    golds: Sequence[Collection[int]],
+    languages: Sequence[str],
+    *,
+    k: int = 20,
+    what: str = "mean average precision",
+) -> NDArray[np.float64]:
+    """The average precision of each query [Q], arguments and errors as of `mean_average_precision`.
+
+    With one right candidate it is the reciprocal rank.
+    """
+    hits, counts = _hits(what, _ranked(what, neighbours, similarities, k), golds, languages)
+    return _average_precision(hits, counts, k)
 
 
 def mean_reciprocal_rank(
@@ -155,10 +170,8 @@ def mean_reciprocal_rank(
     """
     import numpy as np
 
-    ranked = _ranked("mean reciprocal rank", neighbours, similarities, k)
     golds = [(index,) for index in np.asarray(gold).tolist()]
-    hits, counts = _hits("mean reciprocal rank", ranked, golds, languages)
-    values = _average_precision(hits, counts, k)
+    values = average_precisions(neighbours, similarities, golds, languages, k=k, what="mean reciprocal rank")
     by_language = _by_language(values, languages)
     return Ranking(sum(by_language.values()) / len(by_language), len(values), by_language)
 

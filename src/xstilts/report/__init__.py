@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +10,22 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
-from . import attribution, claims, latex, rows, stages, verdicts, views
-from .alternatives import by_method, overview
+from . import attribution, by_number, claims, findings, gains, latex, rows, stages, verdicts, views
+from .alternatives import overview
 from .beside import write as write_beside
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
-from .by_number import by_number
-from .findings import answer
+from .by_number import Family, design, families, place
 from .geometry import by_geometry
 from .html import page
 from .live_page import live_page
 from .plots import curve, standalone
 from .profiles import benchmark_tables
+from .questions import over_questions
 from .stats import Section, is_miniature, sections, series
 from .tables import (
     FOOTNOTE,
-    by_k,
     by_language,
     by_language_and_run,
-    by_layer,
     by_pair,
     by_part,
     by_run,
@@ -52,8 +50,8 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``.
 
     ``tables``, a folder of all tables as LaTeX, and, where methods stand beside the plain training, `METHODS`. Reads
-    the plan and the records only, so the same store gives the same bytes. A second group of numbers of a task that
-    cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
+    the plan, the records and the rankings of searches only, so the same store gives the same bytes. A second group of
+    numbers of a task that cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
 
     Returns:
         The paths written; a task without averages has no figure.
@@ -97,12 +95,14 @@ def _document(store: Store, plan: Mapping[str, Any], table: pa.Table, shown: Seq
     entries = stages.entries(store, plan)
     yield from _head(store, plan, table, entries)
     figures: set[str] = set()
-    yield from answer(shown, plan, entries)
-    yield from overview(shown)
-    for section in shown:
-        yield from _section(section, figures, shown)
-    yield from benchmark_tables(shown, plan)
+    found = gains.targets(shown)
+    of = families(found)
+    yield from findings.answer(found, shown, plan, of)
     yield from claims.blocks(store, plan, shown)
+    yield from findings.details(found, shown, entries, of)
+    for section in shown:
+        yield from _section(section, figures, shown, of, store)
+    yield from benchmark_tables(shown, plan)
     yield Heading(2, "Stages")
     yield Text("What reads what, from the encoder on the left to the measurements; stages of one sort are one box.")
     yield from stages.graph(plan, entries)
@@ -162,7 +162,14 @@ def _tasks(plan: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _section(section: Section, figures: set[str], others: Sequence[Section] = ()) -> Iterator[Block]:
+def _section(
+    section: Section,
+    figures: set[str],
+    others: Sequence[Section] = (),
+    of: Mapping[Hashable, Family] | None = None,
+    store: Store | None = None,
+) -> Iterator[Block]:
+    """A section's tables; what the report has said before of the runs that ``of`` has is not said again."""
     key, task = section.key, find(section.key["task"])
     what = f"{key['task']}/{key['split']}" + f" by {key['metric']}" * (key["metric"] != task.metric)
     what += f" after {key['target']}" * bool(key["target"] and task.is_retrieval)
@@ -207,17 +214,17 @@ def _section(section: Section, figures: set[str], others: Sequence[Section] = ()
             yield Text("Incomplete:")
             yield _list(lines)
         read = reading(section, view)
-        if (beside := by_method(read, view)) is not None:
-            yield beside
         for one in series(read):
             yield Text(f"**Training: {one.name}.**")
-            yield by_k(read, one, view)
-            yield from by_number(read, one, view)
+            family = (of or {}).get(place(read, one, view))
+            asked = over_questions(store, read, one, view) if store and family else {}
+            crossed = family.design if family else design(read, one, view)
+            yield from by_number.blocks(read, one, view, crossed, family, asked)
             if (parts := by_part(read, one, view)) is not None:
                 yield parts
-            if (ways := by_geometry(read, others, one, view)) is not None:
+            if not family and (ways := by_geometry(read, others, one, view)) is not None:
                 yield ways
-            yield from attribution.blocks(read, attribution.games(read, one), view)
+            yield from attribution.blocks(read, attribution.games(read, one), view, listed=not family)
             languages = by_pair(read, one, view) if task.crosses else [by_language(read, one, view)]
             if view == shown[0] or view.layer is not None:
                 yield from languages
@@ -225,9 +232,10 @@ def _section(section: Section, figures: set[str], others: Sequence[Section] = ()
                 yield Fold("Every language", tuple(languages))
             swept_key = (one.name, view.pooling, view.direction, view.languages)
             yield Fold("Every run", (by_run(read, one, view),))
-            if view.layer is not None and swept_key not in swept:
-                swept.add(swept_key)
-                yield Fold("Every layer", (by_layer(read, one, view),))
+            layers = gains.by_layer(gains.Target(key["task"], read, view, (one,))) if swept_key not in swept else None
+            swept.add(swept_key)
+            if layers is not None and not family:
+                yield Fold("Every layer", (layers,))
             yield Fold("Every language of every run", tuple(by_language_and_run(read, one, view)))
         yield from attribution.blocks(read, attribution.single_tasks(read), view, "each by its own recipe and budget")
 

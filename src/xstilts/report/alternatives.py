@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from .blocks import Block, Cell, Heading, Number, Table, Text
+from .blocks import Block, Cell, Heading, Table, Text
 from .methods import CONTROL
-from .stats import Run, Section, Summary, summarise
-from .tables import MISSING, percent, points
+from .stats import Run, Section, Summary, summarise, tasks_of
+from .tables import MISSING, gained, percent
 from .views import View, reading, views
 
 PLAIN = "plain"
@@ -87,25 +86,11 @@ def _partners(run: Run, plain: Sequence[Run], most: int) -> list[Run]:
     return whole if run.method.startswith(CONTROL) else same or whole
 
 
-def tasks_of(run: Run) -> frozenset[str]:
-    """A run's intermediate tasks, in whatever order; the name of a union of tasks may end with a plus."""
-    return frozenset(re.split(r"[+>](?![+>]|$)", run.tasks))
+def overview(sections: Sequence[Section], level: int = 2) -> Iterator[Block]:
+    """One table of every method against the plain training, a column for each section's first view.
 
-
-def by_method(section: Section, view: View) -> Table | None:
-    """Every method of a section at a view's cell; ``None`` where there is but one."""
-    lines: list[tuple[Cell, ...]] = []
-    for one in paired(section, view):
-        collapsed = sum(run.collapsed for run in one.runs)
-        count = f"{len(one.runs)}" + (f" ({collapsed} †)" if collapsed else "")
-        change = [MISSING, MISSING] if one.name == PLAIN else [_change(section, one), _interval(section, one.change)]
-        lines.append((one.name, count, percent(one.mean.mean, section.in_percent), *change))
-    header = ("method", "runs", "mean", "Δ to plain, paired", "95 % interval")
-    return Table("Methods beside the plain training, paired by seed", header, tuple(lines)) if lines else None
-
-
-def overview(sections: Sequence[Section]) -> Iterator[Block]:
-    """One table of every method against the plain training, a column for each section's first view."""
+    ``level`` is that of its heading.
+    """
     found = {}
     for section in sections:
         view = views(section)[0]
@@ -126,28 +111,12 @@ def overview(sections: Sequence[Section]) -> Iterator[Block]:
             elif name == PLAIN:
                 cells.append(percent(one.mean.mean, section.in_percent))
             else:
-                half = one.change.high - one.change.mean if one.change.high is not None and one.change.mean else None
-                text = points(one.change.mean, section.in_percent)
-                cells.append(
-                    Number(
-                        text + (f" ± {percent(half, section.in_percent)}" if half else ""), one.change.mean, "change"
-                    )
-                )
+                cells.append(gained(one.change, section.in_percent))
         rows.append((name, *cells))
-    yield Heading(2, "Methods beside the plain training")
+    yield Heading(level, "Methods beside the plain training")
     yield Text(NOTE)
     yield Table(
         "Plain: mean, in %; every other: difference to it in points, ± half of its 95 % interval",
         ("method", *found),
         tuple(rows),
     )
-
-
-def _change(section: Section, one: Paired) -> Number:
-    return Number(points(one.change.mean, section.in_percent), one.change.mean, "change")
-
-
-def _interval(section: Section, found: Summary) -> str:
-    if found.low is None:
-        return MISSING
-    return f"{points(found.low, section.in_percent)} to {points(found.high, section.in_percent)}"

@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from xstilts.spec import stream_seed
 from xstilts.tasks.languages import language
 
-from .alternatives import tasks_of
 from .blocks import Block, Cell, Fold, Number, Table
-from .stats import Run, Section, Series, Summary, summarise
-from .tables import MISSING, points
+from .gains import Target
+from .stats import Run, Section, Series, Summary, summarise, tasks_of
+from .tables import MISSING, gained, interval
 from .views import View
 
 Subset: TypeAlias = frozenset[str]
@@ -163,7 +163,7 @@ def single_tasks(section: Section) -> Games | None:
     ones = [run for run in section.runs if run.k == 1 and not run.mlm]
     usual = min((run.policy for run in ones), key=len, default="")
     ones = [run for run in ones if run.policy == usual]
-    asked = (count for (k, policy, *_, mlm), count in section.planned.items() if (k, policy, mlm) == (1, usual, ""))
+    asked = (n for (k, policy, _, _, mlm, _), n in section.planned.items() if (k, policy, mlm) == (1, usual, ""))
     plain = [run for run in ones if not run.method]
     paths = {run.train_numeric_path for run in plain}
     if len({(run.budget, run.recipe) for run in plain}) < 2 or len(paths) > 1 or len(ones) < sum(asked):
@@ -182,7 +182,8 @@ def _games(section: Section, trained: Sequence[Run]) -> Games | None:
         return None
     runs: list[Mapping[Subset, Run]] = []
     for (_, seed), own in by_seed.items():
-        bases = [run for run in section.bases if run.target_seed in (None, seed)]
+        alike = section.bases_of(next(iter(own.values())))
+        bases = [run for run in alike if run.target_seed in (None, seed)]
         if len(bases) != 1:
             return None
         runs.append({frozenset(): bases[0], **own})
@@ -264,7 +265,41 @@ _WHAT = {
 }
 
 
-def blocks(section: Section, found: Games | None, view: View, note: str = "") -> Iterator[Block]:
+def overview(found: Sequence[Target]) -> Table | None:
+    """What each task adds to every target (columns), in one line a task; ``None`` where no game is complete."""
+    columns: dict[str, tuple[Section, Mapping[str, Summary]]] = {}
+    hows: dict[str, None] = {}
+    for target in found:
+        own = games(target.section, target.main)
+        added = (
+            contributions(target.section, own, target.view, target.view.languages, target.view.layer) if own else None
+        )
+        if own and added:
+            columns[f"{target.name}{_over(own)}"] = (target.section, added)
+            hows[_WHAT[own.how]] = None
+    tasks = sorted({task for _, added in columns.values() for task in added})
+    lines: list[tuple[Cell, ...]] = []
+    for task in tasks:
+        cells = (
+            gained(added[task], section.in_percent) if task in added else MISSING for section, added in columns.values()
+        )
+        lines.append((task, *cells))
+    caption = f"What each task adds, in points, ± half of its 95 % interval: {'; '.join(hows)}"
+    return Table(caption, ("task", *columns), tuple(lines)) if lines else None
+
+
+def _over(found: Games, note: str = "") -> str:
+    """What the contributions of games are means over, and the marks of what they rest on."""
+    count, orders = len(found.runs), len(found.orders)
+    over = f"{count} seed{'s' * (count > 1)}" + f"; {note}" * bool(note)
+    over += f", {orders} order{'s' * (orders > 1)}" * (found.how == SAMPLED)
+    daggers = len({run.model for runs in found.runs for run in runs.values() if run.collapsed})
+    return f" ({over}" + f"; {daggers} run{'s' * (daggers > 1)} collapsed †" * bool(daggers) + ")"
+
+
+def blocks(
+    section: Section, found: Games | None, view: View, note: str = "", *, listed: bool = True
+) -> Iterator[Block]:
     """What each task adds at a view's cell, how pairs interact, and both maps; nothing where no game is complete.
 
     Args:
@@ -272,27 +307,22 @@ def blocks(section: Section, found: Games | None, view: View, note: str = "") ->
         found: `games` or `single_tasks`.
         view: the layer, pooling and direction, and the languages averaged.
         note: what else to say in the caption.
+        listed: whether to begin with the table of what each task adds; `overview` may have it.
     """
     whole = contributions(section, found, view, view.languages, view.layer) if found and view.languages else None
     if found is None or whole is None:
         return
-    count = len(found.runs)
-    over = f"{count} seed{'s' * (count > 1)}"
-    over += f"; {note}" * bool(note)
-    if found.how == SAMPLED:
-        over += f", {len(found.orders)} order{'s' * (len(found.orders) > 1)}"
-    daggers = len({run.model for runs in found.runs for run in runs.values() if run.collapsed})
-    marks = f"; {daggers} run{'s' * (daggers > 1)} collapsed †" * bool(daggers)
-    lines = [(task, _points(section, one), _interval(section, one)) for task, one in _sorted(whole)]
-    yield Table(
-        f"What each task adds: {_WHAT[found.how]} ({over}{marks})", ("task", "adds", "95 % interval"), tuple(lines)
-    )
+    if listed:
+        lines = [(task, _plain(section, one), interval(one, section.in_percent)) for task, one in _sorted(whole)]
+        caption = f"What each task adds: {_WHAT[found.how]}{_over(found, note)}"
+        yield Table(caption, ("task", "adds", "95 % interval"), tuple(lines))
     pairs = interactions(section, found, view)
     if pairs:
         index = "Shapley interaction index" if found.how == EXACT else "second difference at no other task"
         title = f"Pairs of tasks: {index}; below 0 one makes up for the other, above 0 they need one another"
         rows = tuple(
-            (" and ".join(pair), _points(section, one), _interval(section, one)) for pair, one in _sorted(pairs)
+            (" and ".join(pair), _plain(section, one), interval(one, section.in_percent))
+            for pair, one in _sorted(pairs)
         )
         yield Fold("How tasks interact", (Table(title, ("tasks", "more together", "95 % interval"), rows),))
     maps = [by_language(section, found, view)]
@@ -324,7 +354,7 @@ def by_layer(section: Section, found: Games, view: View) -> Table:
 
 
 def _cells(section: Section, found: Games, added: Mapping[str, Summary] | None) -> list[Cell]:
-    return [_points(section, added[task]) if added else MISSING for task in found.tasks]
+    return [_plain(section, added[task]) if added else MISSING for task in found.tasks]
 
 
 def _sorted(found: Mapping[_Key, Summary]) -> list[tuple[_Key, Summary]]:
@@ -332,12 +362,5 @@ def _sorted(found: Mapping[_Key, Summary]) -> list[tuple[_Key, Summary]]:
     return sorted(found.items(), key=lambda item: -(item[1].mean or 0))
 
 
-def _points(section: Section, one: Summary) -> Number:
-    better = None if one.mean is None else one.mean if section.in_percent else -one.mean
-    return Number(points(one.mean, section.in_percent), better, "change")
-
-
-def _interval(section: Section, one: Summary) -> str:
-    if one.low is None:
-        return MISSING
-    return f"{points(one.low, section.in_percent)} to {points(one.high, section.in_percent)}"
+def _plain(section: Section, one: Summary) -> Number:
+    return gained(one._replace(high=None), section.in_percent)

@@ -13,12 +13,11 @@ from xstilts.store import Store
 from xstilts.tasks.languages import language
 
 from . import latex
-from .alternatives import tasks_of
 from .blocks import Block, Cell, Code, Facts, Fold, Heading, Items, Number, Table, Text, code, markdown
 from .html import page
 from .rows import IN_TRANSLATION, Document, rows
 from .stages import command, listed
-from .stats import Run, Section, Summary, sections, series, summarise
+from .stats import Run, Section, Summary, sections, series, summarise, tasks_of
 from .tables import FOOTNOTE, MISSING, percent, points, seeds
 from .views import View, reading, views
 

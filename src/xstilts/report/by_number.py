@@ -1,20 +1,21 @@
-"""Gain against the number of tasks, as a report shows it: intervals, trend, best subset, what the design could find."""
+"""Scores and gains against the number of tasks, as a report shows them: intervals, trend, best subset, variance."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from operator import eq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import scaling
-from .alternatives import tasks_of
-from .blocks import Block, Cell, Number, Table, Text
-from .bootstrap import MIN_CLUSTERS, bootstrap
-from .stats import Run, Section, Series
-from .tables import MISSING, percent, points
-from .trend import FALL, FLAT, INVERTED, MARGIN, OPEN, PLATEAU, RISE, trend
+from .blocks import Block, Cell, Fold, Number, Table, Text
+from .bootstrap import MIN_CLUSTERS, Interval, bootstrap
+from .estimates import Subset, change, crossed, estimate, means, over_runs, seed_of
+from .gains import Target
+from .stats import Run, Section, Series, tasks_of, values_at
+from .tables import MISSING, gained, interval, p_text, percent, points
+from .trend import FALL, FLAT, INVERTED, MARGIN, OPEN, PLATEAU, RISE, Trend, shape_tests, trend
+from .verdicts import holm
 from .views import View
 
 if TYPE_CHECKING:
@@ -68,52 +69,34 @@ def design(section: Section, series: Series, view: View) -> Design | None:
     """
     import numpy as np
 
-    if not view.languages:
+    if not view.languages or not section.in_percent:
         return None
     wheres = [view.at(layer) for layer in section.layers] if view.layer is not None else [view.where]
     complete = [run for run in series.runs if section.mean(run, view.where, view.languages) is not None]
     wheres = [at for at in wheres if all(section.mean(run, at, view.languages) is not None for run in complete)]
-    base = {run.target_seed: run for run in complete if run in section.bases}
-    if not base or len(base) < section.num_planned_bases:
-        return None
+    base = {seed_of(run): [run] for run in complete if run in section.bases}
     alone = [*base] == [None]
-    groups: dict[int, dict[frozenset[str], dict[int | None, list[Run]]]] = {}
-    counts: Counter[int | None] = Counter()
-    for run in complete:
-        seed = run.seed if alone else run.target_seed
-        if run.k and (alone or seed in base):
-            groups.setdefault(run.k, {}).setdefault(tasks_of(run), {}).setdefault(seed, []).append(run)
-            counts[seed] += 1
-    usual = [seed for seed, _ in counts.most_common()]
-    crossed = [
-        (seeds, {k: [own for own in groups[k].values() if {*seeds} <= {*own}] for k in sorted(groups)})
-        for seeds in (usual[:count] for count in range(len(usual), 1, -1))
-    ]
-    if not crossed:
-        return None
-    seeds, most = max(crossed, key=lambda one: len(one[0]) * sum(map(len, one[1].values())))
-    chosen = {k: subsets for k, subsets in most.items() if subsets}
-    if not chosen:
+    trained = [run for run in complete if run.k]
+    found = crossed([run for run in trained if alone or seed_of(run) in base])
+    if not base or len(base) < series.planned(section, 0) or found is None:
         return None
 
-    def values(runs: Sequence[Run]) -> NDArray[Any]:
-        found = [[[section.scores(run, at)[code] for at in wheres] for code in view.languages] for run in runs]
-        return np.mean(found, axis=0)
+    def level(subsets: Sequence[Subset], seeds: Sequence[int | None]) -> NDArray[Any]:
+        each = [[means(section, subsets, seeds, at, [code]) for at in wheres] for code in view.languages]
+        return np.moveaxis(np.array(each), (0, 1), (2, 3))
 
-    levels = [np.stack([values([base[seed]]) for seed in ([None] if alone else seeds)])[None]]
-    levels += [np.stack([[values(own[seed]) for seed in seeds] for own in subsets]) for subsets in chosen.values()]
-    named = {k: tuple(own[seeds[0]][0] for own in subsets) for k, subsets in chosen.items()}
-    num_tasks = len(frozenset[str]().union(*(subset for subsets in groups.values() for subset in subsets)))
-    existing = (1, *(math.comb(num_tasks, k) for k in chosen))
-    used = sum(len(own[seed]) for subsets in chosen.values() for own in subsets for seed in seeds)
+    subsets = found.subsets
+    num_tasks = len(frozenset[str]().union(*map(tasks_of, trained)))
+    existing = tuple(math.comb(num_tasks, k) for k in (0, *subsets))
+    named = [tuple(own[found.seeds[0]][0] for own in of) for of in subsets.values()]
     return Design(
-        (0, *chosen),
-        ((next(iter(base.values())),), *named.values()),
-        tuple(levels),
+        (0, *subsets),
+        ((next(iter(base.values()))[0],), *named),
+        (level([base], [None] if alone else found.seeds), *(level(of, found.seeds) for of in subsets.values())),
         wheres.index(view.where),
         existing,
-        None if all(map(eq, existing[1:], map(len, named.values()))) else _chains([*named.values()]),
-        counts.total() - used,
+        None if all(map(eq, existing[1:], map(len, named))) else _chains(named),
+        len(trained) - sum(len(own[seed]) for of in subsets.values() for own in of for seed in found.seeds),
     )
 
 
@@ -143,69 +126,182 @@ def _chains(levels: Sequence[Sequence[Run]]) -> tuple[tuple[int, ...], ...] | No
     return tuple(places[at] for at in range(len(levels)))
 
 
-def by_number(section: Section, series: Series, view: View) -> Iterator[Block]:
-    """The gain over k = 0 at a view's cell for every k, and in sentences its trend and where its variance is.
+def blocks(
+    section: Section,
+    series: Series,
+    view: View,
+    found: Design | None,
+    family: Family | None = None,
+    questions: Mapping[int, Interval] | None = None,
+) -> Iterator[Block]:
+    """Score and gain at a view's cell for every k, and where a `design` is there the trend and the best subsets.
 
-    Nothing for a metric that is no share, and where a `design` is lacking.
+    Args:
+        section: with the scores.
+        series: the runs.
+        view: the cell and the languages averaged.
+        found: their `design`.
+        family: the adjusted p values and the trend, where these runs are part of the report's first answer.
+        questions: of each k the gain's interval over questions.
     """
-    found = design(section, series, view) if section.in_percent else None
+    yield by_k(section, series, view, family, questions)
     if found is None:
         return
-    averages = found.averages
-    gains = scaling.gains(averages, found.existing)
-    adjusted = scaling.holm([float(scaling.different(gain)) for gain in gains])
-    over_languages = len(view.languages) >= MIN_CLUSTERS
-    lines: list[tuple[Cell, ...]] = []
-    for at, (gain, p) in enumerate(zip(gains, adjusted, strict=True), 1):
-        k, runs = found.ks[at], found.subsets[at]
-        low, high = scaling.interval(gain)
-        smallest = percent(scaling.detectable(float(gain.error), float(gain.freedom)))
-        line: list[Cell] = [str(k), f"{len(runs)} of {found.existing[at]}"]
-        line += [Number(points(float(gain.value)), float(gain.value), "change")]
-        line += [f"{points(float(low))} to {points(float(high))}", _p(float(p)), smallest]
-        if len(runs) > 1:
-            top = scaling.best(averages[at] - averages[0])
-            line += [runs[int(top.index)].tasks, points(float(top.apparent)), points(float(top.expected))]
-            line += [points(float(top.by_chance))]
-        else:
-            line += [MISSING] * 4
-        if over_languages:
-            differences = (found.levels[at] - found.levels[0])[..., found.layer].mean((0, 1))
-            ends = bootstrap(differences, view.languages)
-            line += [f"{points(ends.low)} to {points(ends.high)}"]
-        lines.append(tuple(line))
-    header = ["k", "subsets", "gain", "95 % interval", "p (Holm)", "detectable", "best subset", "its gain", "expected"]
-    header += ["by chance", *(["95 % over languages"] if over_languages else [])]
-    num_seeds = averages[1].shape[1]
-    caption = f"Gain against the number of tasks: mean over subsets and {num_seeds} seeds less k = 0"
-    yield Table(caption, tuple(header), tuple(lines))
-    yield Text(_notes(found, over_languages))
     if len(found.ks) > 2:
-        yield Text(_trend(found))
-    yield Text(_shares(found))
+        yield Text(_trend(found, family.trend if family and family.trend else _tested(found)))
+    lines: list[tuple[Cell, ...]] = []
+    for k, runs, level in zip(found.ks[1:], found.subsets[1:], found.averages[1:], strict=True):
+        if len(runs) > 1:
+            top = scaling.best(level - found.averages[0])
+            gains = (points(float(gain)) for gain in (top.apparent, top.expected, top.by_chance))
+            lines.append((str(k), runs[int(top.index)].tasks, *gains))
+    if lines:
+        caption = (
+            "The best subset of each k: its gain; the gain to expect of it, on seeds that did not choose it; and by "
+            "how much the best would seem to lie above the mean if all subsets were alike"
+        )
+        yield Fold(
+            "The best subsets",
+            (Table(caption, ("k", "best subset", "its gain", "expected", "by chance"), tuple(lines), 2),),
+        )
 
 
-def _notes(found: Design, over_languages: bool) -> str:
-    text = (
-        "The interval counts the error over seeds, and over which of these tasks' subsets were trained on; a k with "
-        "one subset has that of its seeds alone. *Detectable* is the gain that such a study finds with 80 % power. "
-        "The best subset's *expected* gain is that on seeds that did not choose it; *by chance* is what the best one "
-        "would seem to have above the mean if all subsets were alike."
+def by_k(
+    section: Section,
+    series: Series,
+    view: View,
+    family: Family | None = None,
+    questions: Mapping[int, Interval] | None = None,
+) -> Table:
+    """Score and gain over k = 0 at a view's cell, for every k; where a run collapsed also without it.
+
+    The interval counts the errors of seeds and of choosing subsets, see `estimates.change`.
+    """
+    groups = series.by_k()
+    estimates = {k: estimate(section, runs, view.where, view.languages) for k, runs in groups.items() if k}
+    own = holm([None if one is None else float(scaling.different(one)) for one in estimates.values()])
+    p_values = family.p_values if family else dict(zip(estimates, own, strict=True))
+    daggers = any(run.collapsed for run in series.runs)
+    languages = len(view.languages) >= MIN_CLUSTERS and section.in_percent
+    header = ["k", "subsets", "runs", "mean", "gain", "95 % interval", "p (Holm)", "detectable"]
+    header += ["95 % over languages"] * languages + ["95 % over questions"] * bool(questions)
+    header += ["without †: runs", "mean", "gain"] * daggers
+    lines: list[tuple[Cell, ...]] = []
+    for k, runs in groups.items():
+        mean = over_runs(section, runs, view.where, view.languages)
+        gain = change(section, runs if k else (), view.where, view.languages)
+        planned, one = series.planned(section, k), estimates.get(k)
+        count = f"{mean.num_runs} of {planned}" if mean.num_runs < planned else str(mean.num_runs)
+        existing = math.comb(len(section.pool(runs[0])), k) if k else 0
+        subsets = f"{len({tasks_of(run) for run in runs})} of {existing}" if existing else MISSING
+        line: list[Cell] = [str(k), subsets, count, percent(mean.mean, section.in_percent)]
+        line += [gained(gain._replace(high=None), section.in_percent), interval(gain, section.in_percent)]
+        least = None if one is None else scaling.detectable(float(one.error), float(one.freedom))
+        line += [p_text(p_values.get(k)), percent(least, section.in_percent)]
+        if languages:
+            line += [interval(_over_languages(section, series, runs, view) if gain.mean is not None else None)]
+        if questions:
+            line += [interval(questions.get(k))]
+        if daggers:
+            kept = [run for run in runs if not run.collapsed]
+            mean = over_runs(section, kept, view.where, view.languages)
+            gain = change(section, kept if k else (), view.where, view.languages)
+            line += [str(mean.num_runs), percent(mean.mean, section.in_percent), points(gain.mean, section.in_percent)]
+        lines.append(tuple(line))
+    of = "all gains under *What came out*" if family else "this table"
+    caption = (
+        "Average against k: mean over subsets and seeds; gain over k = 0, its interval over seeds and over "
+        f"which subsets were trained on; p adjusted over {of}; gain that such a study finds with 80 % power"
     )
-    text += " *Over languages* is the interval for languages like these and the runs as they are." * over_languages
-    if found.num_left_out:
-        text += f" {found.num_left_out} runs are left out: not every subset has every seed."
-    return text
+    return Table(caption, tuple(header), tuple(lines))
 
 
-def _trend(runs: Design) -> str:
+def _over_languages(section: Section, series: Series, runs: Sequence[Run], view: View) -> Interval:
+    """The gain for languages like these and the runs as they are."""
+    whole = [run for run in runs if section.mean(run, view.where, view.languages) is not None]
+    levels = [[values_at(section, of, view.where, [c]) for c in view.languages] for of in (whole, series.by_k()[0])]
+    after, before = ([math.fsum(values) / len(values) for values in level] for level in levels)
+    return bootstrap([one - other for one, other in zip(after, before, strict=True)], view.languages)
+
+
+# -- the first answer -------------------------------------------------------------------------------------------------
+
+
+class Family(NamedTuple):
+    """What a report's first answer says of one target, adjusted for all that it says.
+
+    Attributes:
+        size: how many gains of the answer have a p value, of every k of every target.
+        p_values: of each k, by Holm's method over all these gains; ``None`` where a gain has no error.
+        design: the crossed runs, ``None`` where none cross.
+        trend: the shape, by Holm's method over the tests of all targets; ``None`` for fewer than three ks.
+    """
+
+    size: int
+    p_values: Mapping[int, float | None]
+    design: Design | None
+    trend: Trend | None
+
+
+def place(section: Section, series: Series, view: View) -> Hashable:
+    """What a `Family` is of."""
+    return (*section.key.values(), series.name, view)
+
+
+def families(found: Sequence[Target]) -> dict[Hashable, Family]:
+    """The families of targets, by `place`."""
+    raw: list[dict[int, float | None]] = []
+    for target in found:
+        gains = {k: target.estimate(runs) for k, runs in target.main.by_k().items() if k}
+        raw.append({k: None if gain is None else float(scaling.different(gain)) for k, gain in gains.items()})
+    every = [p for own in raw for p in own.values()]
+    adjusted, size = iter(holm(every)), sum(p is not None for p in every)
+    p_values = [{k: next(adjusted) for k in own} for own in raw]
+    designs = [design(target.section, target.main, target.view) for target in found]
+    tests = [shape_tests(*_levels(own)) if own is not None and len(own.ks) > 2 else () for own in designs]
+    result = {}
+    for at, target in enumerate(found):
+        others = [float(p) for number, own in enumerate(tests) for p in own if number != at]
+        own = designs[at]
+        shape = _tested(own, others) if own is not None and tests[at] else None
+        key = place(target.section, target.main, target.view)
+        result[key] = Family(size, p_values[at], own, shape)
+    return result
+
+
+def variances(found: Sequence[Target], of: Mapping[Hashable, Family]) -> Table | None:
+    """How far one run's gain in one language varies within a k with each factor, as standard deviations."""
+    lines: list[tuple[Cell, ...]] = []
+    for target in found:
+        own = of[place(target.section, target.main, target.view)].design
+        if own is not None:
+            parts = scaling.components([level - own.levels[0] for level in own.levels[1:]])
+            shown = (None if math.isnan(part) else math.sqrt(part) for part in parts)
+            left_out = f" ({own.num_left_out} runs left out)" * bool(own.num_left_out)
+            lines.append((target.name + left_out, *(Number(percent(one), one) for one in shown)))
+    caption = (
+        "How far one run's gain in one language, at one layer, varies within a k: standard deviations in points by "
+        "subset of tasks, seed, language and layer, and of what is left, which is interactions of these and noise"
+    )
+    header = ("target", "subset", "seed", "language", "layer", "rest")
+    return Table(caption, header, tuple(lines)) if lines else None
+
+
+def _levels(runs: Design) -> tuple[list[NDArray[Any]], tuple[int, ...], tuple[int, ...] | None, bool]:
+    """What `trend` takes of a design: along its chains, if it has any."""
     if runs.chains is None:
-        found = trend(runs.averages, runs.ks, runs.existing)
-    else:
-        chained = [level[[*places]] for level, places in zip(runs.averages[1:], runs.chains, strict=True)]
-        found = trend([runs.averages[0], *chained], runs.ks, nested=True)
-    margin = f"{100 * MARGIN:g} point"
-    text = _SENTENCES[str(found.verdict)].format(margin=margin)
+        return runs.averages, runs.ks, runs.existing, False
+    chained = [level[[*places]] for level, places in zip(runs.averages[1:], runs.chains, strict=True)]
+    return [runs.averages[0], *chained], runs.ks, None, True
+
+
+def _tested(runs: Design, others: Sequence[float] = ()) -> Trend:
+    levels, ks, existing, nested = _levels(runs)
+    return trend(levels, ks, existing, nested=nested, others=others)
+
+
+def _trend(runs: Design, found: Trend) -> str:
+    text = _SENTENCES[str(found.verdict)].format(margin=f"{100 * MARGIN:g} point")
     tests: Mapping[str, Any] = {
         "up": found.up,
         "down": found.down,
@@ -214,20 +310,7 @@ def _trend(runs: Design) -> str:
         "last half equal": found.level,
         "all equal to k = 0": found.same,
     }
-    p_values = "; ".join(f"{name} {_p(float(p))}" for name, p in tests.items())
+    p_values = "; ".join(f"{name} {p_text(float(p))}" for name, p in tests.items())
     along = f" along {len(runs.chains[0])} chains of subsets" if runs.chains else ""
-    return f"{text} (tests at 5 %{along}, decided beforehand; p: {p_values})."
-
-
-def _shares(found: Design) -> str:
-    names = ("subset", "seed", "language", "layer", "interactions and noise")
-    parts = scaling.components([level - found.levels[0] for level in found.levels[1:]])
-    known = {name: float(part) for name, part in zip(names, parts, strict=True) if not math.isnan(part)}
-    if not (total := math.fsum(known.values())):
-        return "All gains of a k are equal."
-    shares = ", ".join(f"{name} {100 * part / total:.0f} %" for name, part in known.items())
-    return f"Variance of one run's gain in one language{' at one layer' * ('layer' in known)}, within a k: {shares}."
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    left_out = f" {runs.num_left_out} runs are left out: not every subset has every seed." * bool(runs.num_left_out)
+    return f"{text} (tests at 5 %{along}, decided beforehand; p: {p_values}).{left_out}"

@@ -14,8 +14,9 @@ from xstilts.store import Store
 from xstilts.tasks import find
 from xstilts.tasks.made import MINIATURE_OF
 
+from .estimates import change
 from .rows import Document, chain
-from .stats import Run, Section, Summary, change, series, values_at
+from .stats import Run, Section, Summary, series, values_at
 from .views import View, reading, views
 
 Scores = Mapping[str, float]
@@ -113,8 +114,9 @@ class Study:
                 members = tuple(tasks.replace(">", "+").split("+"))
                 starts = tuple((self.stages_of(read, run) or [read.key["base"]])[-1] for run in own)
                 found.append(Candidate(tasks, members, tuple(own), starts, math.fsum(values) / len(values)))
-        bases = values_at(read, read.bases, view.where, codes)
-        base = math.fsum(bases) / len(bases) if bases and len(bases) == read.num_planned_bases else None
+        alike = read.bases_of(runs[-1]) if runs else ()
+        bases = values_at(read, alike, view.where, codes)
+        base = math.fsum(bases) / len(bases) if bases and len(bases) == read.num_planned_bases(alike[0]) else None
         return Target(read, view, codes, base, tuple(found), self._trained_on(read))
 
     def stages_of(self, section: Section, run: Run) -> list[str]:

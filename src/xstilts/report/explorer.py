@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from xstilts.tasks.languages import language
 
 from .blocks import Explorer
+from .estimates import seed_of
 from .gains import Target
-from .stats import Section, Where
+from .stats import Section, Where, tasks_of
 from .tables import seeds
 
 MAX_CELLS = 150_000
@@ -52,16 +54,20 @@ def _places(target: Target, whole: bool) -> list[Where]:
 
 def _target(target: Target, places: Sequence[Where]) -> dict[str, Any]:
     section, view = target.section, target.view
-    chosen = [run for run in section.runs if run in section.bases or run in target.main.runs]
-    runs = [[run.name, run.k, seeds(run), int(run.collapsed)] for run in chosen]
+    chosen = target.main.runs
+    subsets = list(map(tasks_of, chosen))
+    runs = [
+        [run.name, run.k, seeds(run), int(run.collapsed), subsets.index(own), seed_of(run)]
+        for run, own in zip(chosen, subsets, strict=True)
+    ]
     return {
         "name": target.name,
         "series": target.main.name,
         "languages": view.languages,
         "places": places,
         "start": places.index(view.where) if view.where in places else 0,
-        "planned": section.num_planned_bases,
-        "seeded": [(run.seed, run.target_seed) for run in section.bases] != [(None, None)],
+        "planned": target.main.planned(section, 0),
+        "existing": {k: math.comb(len(section.pool(runs[0])), k) for k, runs in target.main.by_k().items() if k},
         "runs": runs,
         "values": [[_values(section, run.model, where, view.languages) for run in chosen] for where in places],
     }

@@ -1,12 +1,13 @@
-"""What comes first in a report: the verdict, the curves of gain, and the tables that a reader asks for next."""
+"""What comes first in a report: the verdict and the curves of gain, and after the claims what a reader asks next."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
-from . import gain_plot, gains
+from . import alternatives, attribution, gain_plot, gains, geometry
 from .blocks import Block, Cell, Figure, Fold, Heading, Items, Table, Text, code
+from .by_number import Family, variances
 from .explorer import explorer
 from .gains import Target
 from .rows import Document
@@ -20,19 +21,33 @@ MAX_CURVES = 12
 _GIB = 2**30
 
 
-def answer(sections: Sequence[Section], plan: Document, entries: Mapping[str, Entry]) -> Iterator[Block]:
-    """Verdict and curve, then gain by task, language and layer, its spread, and the cost; nothing without a gain."""
-    found = gains.targets(sections)
+def answer(
+    found: Sequence[Target], sections: Sequence[Section], plan: Document, of: Mapping[Hashable, Family]
+) -> Iterator[Block]:
+    """Verdict and curve of every target; nothing without one."""
     if not found:
         return
     yield Heading(2, "What came out")
-    yield Items(tuple(verdict(found)))
+    yield Items(tuple(verdict(found, of)))
     if any(run.collapsed for target in found for run in target.main.runs):
         yield Text(FOOTNOTE)
     yield from curves(found, plan)
     every = gains.targets(sections, every_metric=True)
     if (cells := explorer(every, _source(plan, "every target and metric"))) is not None:
         yield cells
+
+
+def details(
+    found: Sequence[Target],
+    sections: Sequence[Section],
+    entries: Mapping[str, Entry],
+    of: Mapping[Hashable, Family],
+) -> Iterator[Block]:
+    """The gain by task, language and layer, what each task adds, how sure that is, other ways, the cost, the gaps."""
+    if not found:
+        yield from alternatives.overview(sections)
+        return
+    yield Heading(2, "In detail")
     yield Heading(3, "Which tasks, for which target")
     if (table := gains.by_task(found)) is not None:
         yield table
@@ -48,14 +63,16 @@ def answer(sections: Sequence[Section], plan: Document, entries: Mapping[str, En
     if (table := gains.by_language(found)) is not None:
         yield Heading(3, "Which languages")
         yield table
-    if layers := [table for target in found if (table := gains.by_layer(target)) is not None]:
-        yield Heading(3, "Which layer")
-        yield layers[0]
-        if layers[1:]:
-            yield Fold("The other targets", tuple(layers[1:]))
-    if (table := gains.spread(found)) is not None:
+    yield from _by_target("Which layer", [gains.by_layer(target) for target in found])
+    if (table := attribution.overview(found)) is not None:
+        yield Heading(3, "What each task adds")
+        yield table
+    if (table := variances(found, of)) is not None:
         yield Heading(3, "How sure")
         yield table
+    yield from alternatives.overview(sections, 3)
+    ways = [geometry.by_geometry(one.section, sections, one.main, one.view, f", {one.name}") for one in found]
+    yield from _by_target("A changed representation, or an offset", ways)
     yield Heading(3, "What it cost")
     yield cost(entries)
     yield Heading(3, "What is missing")
@@ -64,6 +81,16 @@ def answer(sections: Sequence[Section], plan: Document, entries: Mapping[str, En
     if states := Counter(entry.state for entry in entries.values() if entry.state in ("failed", "missing")):
         lines.append(", ".join(f"{count} stages {state}" for state, count in states.items()) + ", named at the top")
     yield Items(tuple(lines)) if lines else Text("Nothing that was planned.")
+
+
+def _by_target(title: str, tables: Sequence[Table | None]) -> Iterator[Block]:
+    """The first target's table, and those of the others when asked."""
+    known = [table for table in tables if table is not None]
+    if known:
+        yield Heading(3, title)
+        yield known[0]
+    if known[1:]:
+        yield Fold("The other targets", tuple(known[1:]))
 
 
 def curves(found: Sequence[Target], plan: Document, taken: Collection[str] = ()) -> Iterator[Figure | Fold]:

@@ -1,4 +1,4 @@
-"""What every target gains over k = 0: by intermediate task, language, layer and seed, beside what was published."""
+"""What every target gains over k = 0: by intermediate task, language and layer, beside what was published."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from xstilts.tasks import find
 from xstilts.tasks.languages import Language, language
 
 from .blocks import Cell, Number, Table
-from .stats import Run, Section, Series, Summary, change, delta, series, summarise, values_at
-from .tables import MISSING, percent, points
+from .estimates import change, delta, estimate, over_runs
+from .scaling import Estimate
+from .stats import Run, Section, Series, Summary, series
+from .tables import MISSING, gained, layer_name, percent, points
 from .views import View, reading, views
 
 PUBLISHED_PROFILE = "xtreme-2020"
@@ -57,6 +59,10 @@ class Target(NamedTuple):
     def gain(self, runs: Sequence[Run], layer: int | None, languages: Sequence[str]) -> Summary:
         """The mean gain of runs at a layer, with its interval; see `change`."""
         return change(self.section, runs, self.view.at(layer), languages)
+
+    def estimate(self, runs: Sequence[Run]) -> Estimate | None:
+        """The gain of runs over the view's languages with its error, see `estimate`."""
+        return estimate(self.section, runs, self.view.where, self.view.languages)
 
     def of_run(self, run: Run) -> float | None:
         """A run's average over the view's languages less that of k = 0."""
@@ -119,7 +125,7 @@ def by_task(found: Sequence[Target]) -> Table | None:
         means = [gain.mean for gain in gains]
         known = [mean for mean in means if mean is not None]
         whole = math.fsum(known) / len(known) if len(known) == len(means) else None
-        lines.append((name, *map(_gain, gains), *([Number(points(whole), whole, "change")] if several else [])))
+        lines.append((name, *map(gained, gains), *([Number(points(whole), whole, "change")] if several else [])))
     published = [_published(target) for target in found]
     if any(gain is not None for gain in published):
         lines.append(f"Published: XLM-R Large, best task for each target, profile {PUBLISHED_PROFILE}")
@@ -132,11 +138,6 @@ def by_task(found: Sequence[Target]) -> Table | None:
 
 def _single_first(name: str) -> tuple[int, str]:
     return (int(name[4:]), "") if name.startswith("k = ") else (1, name)
-
-
-def _gain(found: Summary) -> Number:
-    half = None if found.mean is None or found.high is None else found.high - found.mean
-    return Number(points(found.mean) + (f" ± {percent(half)}" if half is not None else ""), found.mean, "change")
 
 
 def _published(target: Target) -> float | None:
@@ -166,7 +167,7 @@ def by_language(found: Sequence[Target]) -> Table | None:
             family = about.family
             lines.append(family)
         cells = (
-            _gain(target.gain(target.main.by_k()[k], target.view.layer, [code]))
+            gained(target.gain(target.main.by_k()[k], target.view.layer, [code]))
             if code in target.view.languages
             else MISSING
             for target, k in zip(found, most, strict=True)
@@ -191,10 +192,7 @@ def by_layer(target: Target) -> Table | None:
         return None
     groups = target.main.by_k()
     at = [
-        [
-            summarise(values_at(target.section, runs, target.view.at(layer), target.view.languages)).mean
-            for runs in groups.values()
-        ]
+        [over_runs(target.section, runs, target.view.at(layer), target.view.languages).mean for runs in groups.values()]
         for layer in layers
     ]
     lines: list[str | tuple[Cell, ...]] = []
@@ -203,8 +201,7 @@ def by_layer(target: Target) -> Table | None:
         for (k, runs), score in zip(groups.items(), scores, strict=True):
             gain = target.gain(runs, layer, target.view.languages).mean if k else None
             cells.append(Number(points(gain), gain, "change") if k else Number(percent(score), score))
-        mark = " (table above)" * (layer == target.view.layer)
-        lines.append((f"{layer}{mark}", *cells))
+        lines.append((layer_name(target.section, target.view, layer, ""), *cells))
     best: list[Cell] = []
     for column in zip(*at, strict=True):
         known = [(score, layer) for score, layer in zip(column, layers, strict=True) if score is not None]
@@ -213,41 +210,6 @@ def by_layer(target: Target) -> Table | None:
     caption = f"{target.name}, layer x k: score at k = 0 in %, then gain over k = 0 at the same layer in points"
     header = ("layer", *(f"k = {k}" + ", gain" * bool(k) for k in groups))
     return Table(caption, header, tuple(lines))
-
-
-def spread(found: Sequence[Target]) -> Table | None:
-    """How far a score moves with the subset of tasks and with the seed, as standard deviations in points."""
-    lines: list[str | tuple[Cell, ...]] = []
-    for target in found:
-        own = [line for k, runs in target.main.by_k().items() if (line := _spread(target, k, runs)) is not None]
-        lines += [target.name, *own] if own else []
-    caption = (
-        "Spread of the score by subset of tasks and by seed, standard deviations in points: over all runs of a k, over "
-        "the seeds of one subset (pooled), and over the means of subsets, which the seeds move too"
-    )
-    header = ("k", "subsets", "runs", "all runs", "seeds", "subsets' means")
-    return Table(caption, header, tuple(lines)) if lines else None
-
-
-def _spread(target: Target, k: int, runs: Sequence[Run]) -> tuple[Cell, ...] | None:
-    subsets: dict[str, list[float]] = {}
-    for run in runs:
-        mean = target.section.mean(run, target.view.where, target.view.languages)
-        if mean is not None:
-            subsets.setdefault(run.tasks, []).append(mean)
-    values = [value for of in subsets.values() for value in of]
-    if len(values) < 2:
-        return None
-    freedom = len(values) - len(subsets)
-    squares = math.fsum((value - statistics.fmean(of)) ** 2 for of in subsets.values() for value in of)
-    within = math.sqrt(squares / freedom) if freedom else None
-    means = [statistics.fmean(of) for of in subsets.values()]
-    between = statistics.stdev(means) if len(means) > 1 else None
-    return (str(k), str(len(subsets)), str(len(values)), *map(_deviation, (statistics.stdev(values), within, between)))
-
-
-def _deviation(value: float | None) -> Number:
-    return Number(MISSING if value is None else f"{100 * value:.2f}", value)
 
 
 def incomplete(target: Target) -> Iterator[str]:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 from xstilts.stage import TRANSFORMS, transform_of
 from xstilts.tasks import find
 
-from .blocks import Cell, Number, Table
-from .stats import SECTION_KEY, Section, Series, Where, change, summarise, values_at
-from .tables import percent, points
+from .blocks import Cell, Table
+from .estimates import change, over_runs
+from .stats import SECTION_KEY, Section, Series, Where
+from .tables import gained, half_of, percent
 from .views import View
 
 CAPTION = (
-    "The same vectors compared in other ways: the score at k = 0, then the difference Δ to it, ± half of the 95 % "
+    "The same vectors compared in other ways{}: the score at k = 0, then the difference Δ to it, ± half of the 95 % "
     "interval. A gain that is gone once each language is centred, or by CSLS, was an offset of languages or hubs; "
     "one that stays is a changed representation"
 )
@@ -29,7 +30,7 @@ class _Way(NamedTuple):
     where: Where
 
 
-def by_geometry(section: Section, others: Sequence[Section], series: Series, view: View) -> Table | None:
+def by_geometry(section: Section, others: Sequence[Section], series: Series, view: View, of: str = "") -> Table | None:
     """The score at k = 0 and the change with k, side by side for each transform and metric that was measured.
 
     Args:
@@ -37,6 +38,7 @@ def by_geometry(section: Section, others: Sequence[Section], series: Series, vie
         others: the report's sections; those of the same measurements by another metric count.
         series: the runs.
         view: the layer, pooling and direction, and the languages averaged.
+        of: what they are of, in the caption.
 
     Returns:
         The table, or ``None`` where the vectors were compared in one way only, or the metric is not the task's own.
@@ -48,12 +50,10 @@ def by_geometry(section: Section, others: Sequence[Section], series: Series, vie
     for k, runs in series.by_k().items():
         line: list[Cell] = [f"Δ at k = {k}" if k else "k = 0"]
         for _, own, where in ways:
-            found = summarise(values_at(own, runs, where, view.languages))
-            found = change(own, runs, where, view.languages) if k else found
-            half = "" if found.mean is None or found.high is None else f" ± {percent(found.high - found.mean)}"
-            line.append(Number(points(found.mean) + half, found.mean, "change") if k else percent(found.mean) + half)
+            found = (change if k else over_runs)(own, runs, where, view.languages)
+            line.append(gained(found) if k else percent(found.mean) + half_of(found))
         lines.append(tuple(line))
-    return Table(CAPTION, ("", *(way.name for way in ways)), tuple(lines))
+    return Table(CAPTION.format(of), ("", *(way.name for way in ways)), tuple(lines))
 
 
 def _ways(section: Section, others: Sequence[Section], view: View) -> Iterator[_Way]:

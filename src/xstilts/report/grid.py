@@ -14,7 +14,7 @@ from xstilts.tasks import PROFILES, find
 from xstilts.tasks.made import MINIATURE_OF
 
 from .methods import method
-from .profiles import Way
+from .profiles import Way, ways
 from .rows import Chain, Document, chain, fit, how_measured, leaves, training, tuned
 from .stats import Run, Section, is_miniature, read
 from .views import View, reading, views
@@ -195,7 +195,7 @@ class Grid:
             (target, run.model): run
             for target, (section, _) in self.sections.items()
             for run in section.runs
-            if run.model == self.base or _way(section, run) in (self.way, self.way._replace(trained=""))
+            if self.way.holds(section, run)
         }
 
     def score(self, start: Start, target: Target, seed: int | None) -> Score:
@@ -299,7 +299,7 @@ def grids(sections: Sequence[Section], plan: Document, profile: str) -> list[Gri
     others = _not_counted(plan, profile)
     for base, cells in by_base.items():
         own = [section for section in sections if section.key["base"] == base]
-        for way in _ways(own, cells):
+        for way in _compared_ways(own, cells):
             found += _grids(profile, base, way, cells, own, others)
     return found
 
@@ -308,20 +308,13 @@ def _is_compared(start: Start) -> bool:
     return start.is_plain or (len(start.differs) == 1 and "other" not in start.differs)
 
 
-def _ways(sections: Sequence[Section], cells: Sequence[_Cell]) -> list[Way]:
+def _compared_ways(sections: Sequence[Section], cells: Sequence[_Cell]) -> list[Way]:
     """The numeric paths of the models that are compared, or of all where there are none of these."""
-    found = {(run.model, _way(section, run)) for section in sections for run in section.runs}
+    found = {(run.model, Way.of(section, run)) for section in sections for run in section.runs}
     compared = {cell.model for cell in cells if _is_compared(cell.start)}
     planned = {cell.model for cell in cells}
     own = {way for model, way in found if model in compared} or {way for model, way in found if model in planned}
-    trained = {way.measured for way in own if way.trained}
-    return sorted(way for way in own if way.trained or way.measured not in trained) or [Way("", "")]
-
-
-def _way(section: Section, run: Run) -> Way:
-    """The numeric paths of a run; which embedding rows were in use follows from its declaration and is none of them."""
-    paths = {path.removesuffix("-rows") for path in run.train_numeric_path.split(";")}
-    return Way(section.key["numeric_path"], ";".join(sorted(paths)))
+    return ways(own) or [Way("", "")]
 
 
 def _cells(plan: Document, profile: str) -> Iterator[tuple[str, _Cell]]:

@@ -47,10 +47,6 @@
   // -- statistics ---------------------------------------------------------------------------------------
 
   const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const error = values => { // squared standard error of the mean
-    const middle = mean(values);
-    return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1) / values.length;
-  };
   const quantiles = new Map();
   const quantile = freedom => { // t of 95 %, two-sided: t = sqrt(freedom) tan(x), of which cos(x)^(freedom-1) is the density
     if (!quantiles.has(freedom)) {
@@ -62,14 +58,35 @@
     }
     return quantiles.get(freedom);
   };
-  const summary = (gains, bases, seeded) => { // as stats.change
-    if (!gains.length) return null;
-    const middle = mean(gains);
-    if (gains.length < 2 || (seeded && bases.length < 2)) return { middle, half: null };
-    const own = error(gains), other = seeded ? error(bases) : 0;
-    const freedom = seeded && own + other > 0
-      ? (own + other) ** 2 / (own ** 2 / (gains.length - 1) + other ** 2 / (bases.length - 1)) : gains.length - 1;
-    return { middle, half: quantile(freedom) * Math.sqrt(own + other) };
+  const summary = (runs, bases, existing) => { // as estimates.change, without an interval where not all runs cross
+    if (!runs.length) return null;
+    const middle = mean(runs.map(run => run.gain));
+    const seeds = [...new Set(runs.map(run => run.pair))], subsets = [...new Set(runs.map(run => run.subset))];
+    const at = (subset, pair) => {
+      const own = runs.filter(run => run.subset === subset && run.pair === pair);
+      return own.length ? mean(own.map(run => run.score)) : null;
+    };
+    const own = runs.length === seeds.length && runs.length === subsets.length; // of each run alone
+    const level = own ? [runs.map(run => run.score)] : subsets.map(subset => seeds.map(pair => at(subset, pair)));
+    const alone = bases.length === 1 && bases[0].pair === null;
+    const before = seeds.map(pair => (alone ? bases[0] : bases.find(base => base.pair === pair))?.score ?? null);
+    const [S, R] = [level.length, seeds.length];
+    if (R < 2 || [...level.flat(), ...before].includes(null)) return { middle, half: null };
+    const square = (values, about = mean(values)) => values.reduce((sum, value) => sum + (value - about) ** 2, 0);
+    const columns = seeds.map((_, r) => mean(level.map(line => line[r])));
+    const ofSeeds = square(columns.map((value, r) => value - before[r])) / (R - 1) / R;
+    let ofSubsets = 0, squares = 0;
+    if (S > 1 && S < existing) {
+      const means = level.map(mean), grand = mean(means);
+      const between = R * square(means) / (S - 1);
+      const rest = level.flatMap((line, s) => line.map((value, r) => value - means[s] - columns[r] + grand));
+      const residual = square(rest, 0) / (S - 1) / (R - 1), factor = (1 - S / existing) / S / R;
+      ofSubsets = factor * (between - residual);
+      squares = factor ** 2 * (between ** 2 + residual ** 2 / (R - 1)) / (S - 1);
+    }
+    const whole = ofSeeds + Math.max(0, ofSubsets);
+    const freedom = Math.max(whole ** 2 / (ofSeeds ** 2 / (R - 1) + squares), Math.min(R, S) - 1);
+    return { middle, half: whole && quantile(ofSubsets > 0 ? freedom : R - 1) * Math.sqrt(whole) };
   };
 
   // -- the explorer -------------------------------------------------------------------------------------
@@ -130,18 +147,19 @@
     const values = now.values[+place.value];
     const averages = values.map(of => chosen.length && chosen.every(at => of[at] !== null)
       ? mean(chosen.map(at => of[at])) / 100 : null);
-    const bases = averages.filter((value, at) => now.runs[at][1] === 0 && value !== null);
-    const base = bases.length && bases.length >= now.planned ? mean(bases) : null;
+    const bases = now.runs.map(([, k, , , , pair], at) => ({ k, pair, score: averages[at] }))
+      .filter(one => one.k === 0 && one.score !== null);
+    const base = bases.length && bases.length >= now.planned ? mean(bases.map(one => one.score)) : null;
     const groups = new Map();
     let lacking = 0;
-    now.runs.forEach(([name, k, seed, collapsed], at) => {
+    now.runs.forEach(([name, k, seed, collapsed, subset, pair], at) => {
       if (averages[at] === null) { lacking++; return; }
       if (k === 0 || base === null) return;
       if (!groups.has(k)) groups.set(k, []);
-      groups.get(k).push({ name, seed, collapsed, gain: averages[at] - base });
+      groups.get(k).push({ name, seed, collapsed, subset, pair, score: averages[at], gain: averages[at] - base });
     });
     const found = [...groups].sort((a, b) => a[0] - b[0])
-      .map(([k, runs]) => ({ k, runs, ...summary(runs.map(run => run.gain), bases, now.seeded) }));
+      .map(([k, runs]) => ({ k, runs, ...summary(runs, bases, now.existing[k]) }));
     const points = value => {
       const text = value.toFixed(1);
       return +text === 0 ? "0.0" : `${value > 0 ? "+" : ""}${text}`;

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 
-from .stats import Run, Section, Series, Summary, Where, series, summarise, values_at
+from .estimates import over_runs
+from .stats import Run, Section, Series, Summary, Where, series, values_at
 from .tables import percent, seeds
 from .views import View, selected_layers
 
@@ -46,7 +47,10 @@ def curve(section: Section, view: View) -> str | None:
         layers += sorted({*selected_layers(section.num_layers)[-3:]} & {*section.layers} - {view.layer})
     lanes = list(enumerate(layers))
     directions: list[str | None] = [*DIRECTIONS] if view.direction in DIRECTIONS else [view.direction]
-    directions = [d for d in directions if any(_at(section, view, section.runs, (n, view.pooling, d)) for n in layers)]
+    wheres = {d: [(layer, view.pooling, d) for layer in layers] for d in directions}
+    directions = [
+        d for d in directions if any(values_at(section, section.runs, at, view.languages) for at in wheres[d])
+    ]
     if not directions:
         return None
     shown = series(section)
@@ -121,10 +125,10 @@ class _Axis:
         values, ends = [], []
         for one, layer, direction in itertools.product(shown, layers, directions):
             for runs in one.by_k().values():
-                means = _at(section, view, runs, (layer, view.pooling, direction))
-                found = summarise(means)
+                where = (layer, view.pooling, direction)
+                found = over_runs(section, runs, where, view.languages)
                 if layer == view.layer:
-                    values += means
+                    values += values_at(section, runs, where, view.languages)
                     ends += [end for end in (found.low, found.high) if end is not None]
                 elif found.mean is not None:
                     values.append(found.mean)
@@ -155,10 +159,6 @@ class _Axis:
         step = next(power * times for times in (1, 2, 5, 10) if span / (power * times) <= 8)
         for number in range(math.ceil(self.low * self.scale / step), math.floor(self.high * self.scale / step) + 1):
             yield number * step / self.scale, f"{number * step:.{max(0, -math.floor(math.log10(step)))}f}"
-
-
-def _at(section: Section, view: View, runs: Sequence[Run], where: Where, collapsed: bool = True) -> list[float]:
-    return values_at(section, runs, where, view.languages, collapsed)
 
 
 def _title(section: Section, view: View) -> str:
@@ -253,8 +253,10 @@ def _line(
     spots: dict[int, float],
     axis: _Axis,
 ) -> Iterator[str]:
-    found = {k: summarise(_at(section, view, runs, where)) for k, runs in groups.items()}
-    sound = {k: summarise(_at(section, view, runs, where, collapsed=False)) for k, runs in groups.items()}
+    kept = {k: [run for run in runs if not run.collapsed] for k, runs in groups.items()}
+    found, sound = (
+        {k: over_runs(section, runs, where, view.languages) for k, runs in of.items()} for of in (groups, kept)
+    )
     yield f'<path class="line c{number}{" main" * (not number)}" d="{_path(found, spots, axis)}"/>'
     if not number and sound != found:
         yield f'<path class="line without c{number}" d="{_path(sound, spots, axis)}"/>'

@@ -49,9 +49,23 @@ class Way(NamedTuple):
     measured: str
     trained: str
 
+    @staticmethod
+    def of(section: Section, run: Run) -> Way:
+        """That of a run; which embedding rows were in use follows from its declaration and is no part of it."""
+        paths = {path.removesuffix("-rows") for path in run.train_numeric_path.split(";")}
+        return Way(section.key["numeric_path"], ";".join(sorted(paths)))
+
     def holds(self, section: Section, run: Run) -> bool:
-        """Whether a run of a section was measured and, if it was trained, trained so."""
-        return section.key["numeric_path"] == self.measured and run.train_numeric_path in ("", self.trained)
+        """Whether a run of a section was measured and trained so; the model at k = 0 is beside all of its base."""
+        if run.model == section.key["base"]:
+            return bool(section.key["numeric_path"] == self.measured)
+        return self.of(section, run) in (self, self._replace(trained=""))
+
+
+def ways(found: Collection[Way]) -> list[Way]:
+    """Those that tables are made of: models without training stand beside the trained ones that were measured so."""
+    trained = {way.measured for way in found if way.trained}
+    return sorted(way for way in found if way.trained or way.measured not in trained)
 
 
 @dataclass(frozen=True)
@@ -124,15 +138,17 @@ def benchmark_tables(sections: Sequence[Section], plan: Document) -> Iterator[Bl
     for_targets = tuned(plan)
     for base, key in {section.key["base"]: section.key for section in sections}.items():
         own = [section for section in sections if section.key["base"] == base]
-        ways = _ways(own)
+        measured = [(section, run) for section in own for run in section.runs]
+        trained = [(section, run) for section, run in measured if run.model != base] or measured
+        paths = ways({Way.of(*one) for one in trained})
         for profile in PROFILES.values():
             origins = _origins(profile, plan, base, for_targets)
-            for way in ways:
+            for way in paths:
                 found = board(profile, origins, own, way)
                 scores = [score for _, by_task in found.lines for score in by_task.values()]
-                if scores and (len(ways) == 1 or any(score.value is not None for score in scores)):
+                if scores and (len(paths) == 1 or any(score.value is not None for score in scores)):
                     of_start = f" from {key['start']}" * bool(key["start"])
-                    path = f", trained on {way.trained or 'nothing'}, measured on {way.measured}" * (len(ways) > 1)
+                    path = f", trained on {way.trained or 'nothing'}, measured on {way.measured}" * (len(paths) > 1)
                     blocks.append(Heading(3, f"Profile {code(profile.name)}, {key['encoder']}{of_start}{path}"))
                     blocks += _rendered(found, own)
     if blocks:
@@ -172,13 +188,6 @@ def board(profile: Profile, origins: Sequence[Origin], sections: Sequence[Sectio
 
 
 _ABSENT = Score(None, problem="is not in the study")
-
-
-def _ways(sections: Sequence[Section]) -> list[Way]:
-    """The numeric paths that there are; models without training are in the tables of all the trained ones."""
-    found = {Way(s.key["numeric_path"], run.train_numeric_path) for s in sections for run in s.runs}
-    trained = {way.measured for way in found if way.trained}
-    return sorted(way for way in found if way.trained or way.measured not in trained)
 
 
 def _origins(profile: Profile, plan: Document, base: str, for_targets: Collection[str]) -> list[Origin]:

@@ -43,6 +43,7 @@ _STAGE_COLUMNS = {
     "recipe": "string",
     "seed": "int64",
     "target": "string",
+    "target_recipe": "string",
     "target_seed": "int64",
     "task": "string",
     "split": "string",
@@ -77,14 +78,14 @@ those tasks, ``+`` between the tasks of one stage and ``>`` between stages, ``ml
 with. A merge counts as one stage on all tasks of the models that it merges, with a ``policy`` of its own. ``method`` is
 what else sets the intermediate and target stages apart from plain ones, in words, and what they are a control for.
 ``policy``, ``budget`` and ``seed`` are those of the intermediate stages, empty without any. ``target`` and
-``target_seed`` are those of the scored task's own trainings, ``>`` between them. ``recipe`` is a digest of how the
-intermediate and target stages were trained, tasks, budget and seed apart. ``collapsed`` says that a stage of the
-chain stayed at the majority class. ``protocol`` says how it was measured, ``numeric_path`` is that of the
-measurement, ``train_numeric_path`` that of the chain. ``language`` is that of the queries where one measurement asks
-in several. ``value`` is an unrounded fraction, ``parts`` are the other numbers of its score as JSON. ``profiles``
-names the protocol profiles that this row is a cell of, with ``(stand-in)`` where the model was trained on a slice of
-the training set that the profile asks for.
-Where rows were translated, ``policy`` and ``target`` say to which languages, and ``protocol`` if those measured were.
+``target_seed`` are those of the scored task's own trainings, ``>`` between them, ``target_recipe`` a digest of how they
+were done, with their budget. ``recipe`` is a digest of how the intermediate and target stages were trained, tasks,
+budget and seed apart. ``collapsed`` says that a stage of the chain stayed at the majority class. ``protocol`` says how
+it was measured, ``numeric_path`` is that of the measurement, ``train_numeric_path`` that of the chain. ``language`` is
+that of the queries where one measurement asks in several. ``value`` is an unrounded fraction, ``parts`` are the other
+numbers of its score as JSON. ``profiles`` names the protocol profiles that this row is a cell of, with ``(stand-in)``
+where the model was trained on a slice of the training set that the profile asks for. Where rows were translated,
+``policy`` and ``target`` say to which languages, and ``protocol`` if those measured were.
 """
 
 
@@ -325,6 +326,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
     names = [[name for name in mixture if not is_mlm(name)] for mixture in mixtures]
     how = [_how(train) for train in trains[begin:]]
     how[: len(stages)] = _once(how[: len(stages)])
+    last = [[_how(train), _budget(train)] for train in targets]
     return {
         "base": ids[begin],
         "start": " > ".join(
@@ -342,6 +344,7 @@ def training(steps: Chain, task: str | None = None) -> dict[str, Any]:
         "recipe": digest(canonical_json(how))[:8] if how else "",
         "seed": stages[-1]["seed"] if stages else None,
         "target": ">".join("+".join(train["mixture"]["tasks"]) + _also(train) for train in targets),
+        "target_recipe": digest(canonical_json(last))[:8] if last else "",
         "target_seed": targets[-1]["seed"] if targets else None,
     }
 

@@ -6,9 +6,10 @@ import functools
 import itertools
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xstilts.spec import canonical_json
@@ -44,7 +45,8 @@ def summarise(values: Sequence[float]) -> Summary:
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return Summary(mean, None, None, 1)
-    half = _quantile(len(values) - 1) * math.sqrt(_squared_error(values))
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    half = _quantile(len(values) - 1) * math.sqrt(squares / (len(values) - 1) / len(values))
     return Summary(mean, mean - half, mean + half, len(values))
 
 
@@ -65,12 +67,6 @@ def _quantile(freedom: float) -> float:
     return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
-def _squared_error(values: Sequence[float]) -> float:
-    """The squared standard error of the mean of two values or more."""
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
-
-
 @dataclass(frozen=True)
 class Run:
     """One measured model: a subset of intermediate tasks under one seed, or the base model."""
@@ -89,6 +85,7 @@ class Run:
     target_seed: int | None
     collapsed: bool
     distinct_k: int | None = None
+    target_recipe: str = ""
 
     @property
     def name(self) -> str:
@@ -98,7 +95,17 @@ class Run:
         return " ".join(parts) + (" †" if self.collapsed else "")
 
 
-_SORT = ("k", "policy", "budget", "recipe", "mlm")
+def tasks_of(run: Run) -> frozenset[str]:
+    """A run's intermediate tasks, in whatever order; the name of a union of tasks may end with a plus."""
+    return frozenset(re.split(r"[+>](?![+>]|$)", run.tasks))
+
+
+def _trained(run: Run) -> tuple[str, ...]:
+    """How a run was trained, in which runs of one series are alike."""
+    return (run.policy.partition(TOGETHER)[0], run.budget, run.recipe, run.mlm, run.target_recipe)
+
+
+_SORT = ("k", "policy", "budget", "recipe", "mlm", "target_recipe")
 _ORDER = (
     "k",
     "tasks",
@@ -110,6 +117,7 @@ _ORDER = (
     "train_numeric_path",
     "seed",
     "target",
+    "target_recipe",
     "target_seed",
 )
 
@@ -126,11 +134,12 @@ class Section:
         cells: value by run, place and language.
         parts: the other numbers of the scores in the same order.
         profiles: names of the profiles that a cell belongs to, and whether to a slice's stand-in for their training.
-        planned: number of models planned, by k, policy, budget, recipe and mlm.
+        planned: number of models planned, by k, policy, budget, recipe, mlm and the target's recipe.
         num_examples: answers scored in all cells together.
         num_ties: those of them that the order of equally near candidates decided.
         num_candidates: rows measured, by language: for retrieval the number of candidates.
         miniature: whether anything its numbers rest on, its encoder included, is the embedded miniature.
+        measurements: the stages that its numbers are of, by model.
     """
 
     key: Mapping[str, Any]
@@ -145,6 +154,7 @@ class Section:
     num_ties: int
     num_candidates: Mapping[str, int]
     miniature: bool
+    measurements: Mapping[str, Collection[str]] = field(default_factory=dict, repr=False)
 
     @property
     def kind(self) -> str:
@@ -188,10 +198,27 @@ class Section:
         """The runs at k = 0 without mixed-in masked language modelling."""
         return tuple(run for run in self.runs if not run.k and not run.mlm)
 
-    @property
-    def num_planned_bases(self) -> int:
+    def pool(self, run: Run) -> frozenset[str]:
+        """The intermediate tasks of all runs that were trained as a run was."""
+        return self._pools.get(_trained(run), frozenset())
+
+    @functools.cached_property
+    def _pools(self) -> dict[tuple[str, ...], frozenset[str]]:
+        found: dict[tuple[str, ...], frozenset[str]] = {}
+        for run in self.runs:
+            if run.k:
+                found[_trained(run)] = found.get(_trained(run), frozenset()) | tasks_of(run)
+        return found
+
+    def bases_of(self, run: Run) -> tuple[Run, ...]:
+        """Those after the same training for the target as a run's: two ways of that one have two k = 0."""
+        return tuple(base for base in self.bases if base.target_recipe == run.target_recipe)
+
+    def num_planned_bases(self, run: Run) -> int:
         """How many of those the plan asks for."""
-        return sum(count for (k, *_, mlm), count in self.planned.items() if not k and not mlm)
+        sorts = (dict(zip(_SORT, sort, strict=True)) | {"count": count} for sort, count in self.planned.items())
+        own = ("k", "mlm", "target_recipe")
+        return sum(s["count"] for s in sorts if [s[name] for name in own] == [0, "", run.target_recipe])
 
 
 SECTION_KEY = (
@@ -209,7 +236,7 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
         ValueError: when a cell has two values: two measurements of the same thing, or data of two contents.
     """
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    names = (*SECTION_KEY, *Run.__dataclass_fields__, "encoder", "num_layers", "data_content")
+    names = (*SECTION_KEY, *Run.__dataclass_fields__, "stage", "encoder", "num_layers", "data_content")
     wheres = list(zip(*(table[name].to_pylist() for name in ("layer", "pooling", "direction")), strict=True))
     languages, values = table["language"].to_pylist(), table["value"].to_pylist()
     examples, ties = table["num_examples"].to_pylist(), table["num_ties"].to_pylist()
@@ -218,7 +245,7 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
         facts = {name: table[name][start].as_py() for name in names}
         key = tuple(facts[name] for name in SECTION_KEY)
         fresh = {"facts": facts, "counts": [0, 0], "profiles": set()}
-        fresh |= {name: {} for name in ("runs", "cells", "parts", "contents", "sizes")}
+        fresh |= {name: {} for name in ("runs", "cells", "parts", "contents", "sizes", "measurements")}
         group = groups.setdefault(key, fresh)
         content = group["contents"].setdefault(languages[start], facts["data_content"])
         if content != facts["data_content"]:
@@ -227,6 +254,7 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
                 f"its data, {content[:12]} and {facts['data_content'][:12]}: they cannot stand in one column"
             )
         group["runs"][facts["model"]] = Run(**{name: facts[name] for name in Run.__dataclass_fields__})
+        group["measurements"].setdefault(facts["model"], {})[facts["stage"]] = None
         for at in range(start, stop):
             cell = group["cells"].setdefault((facts["model"], wheres[at]), {})
             if languages[at] in cell:
@@ -247,7 +275,8 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
         common, planned, miniature = _planned(plan, keyed)
         runs = tuple(sorted(group["runs"].values(), key=order))
         marks = {name.removesuffix(STAND_IN): name.endswith(STAND_IN) for name in sorted(group["profiles"])}
-        layers, rest = group["facts"]["num_layers"], (*group["counts"], group["sizes"], miniature)
+        layers = group["facts"]["num_layers"]
+        rest = (*group["counts"], group["sizes"], miniature, group["measurements"])
         found.append(Section(keyed, layers, runs, common, group["cells"], group["parts"], marks, planned, *rest))
     return found
 
@@ -317,7 +346,8 @@ def is_miniature(task: str) -> bool:
 class Series:
     """Runs that differ in tasks and seed alone, so that a mean over them means something.
 
-    The base runs belong to every series of a section, but for that of a control without tasks, which is no k = 0.
+    The base runs belong to every series of a section whose target is trained as theirs, but for that of a control
+    without tasks, which is no k = 0.
     """
 
     runs: tuple[Run, ...]
@@ -326,10 +356,11 @@ class Series:
     recipe: str = ""
     mlm: str = ""
     train_numeric_path: str = ""
+    target_recipe: str = ""
 
     @property
     def name(self) -> str:
-        """What its runs share, in words."""
+        """What its runs share, in words; of the target's training only where the section has several."""
         parts = [f"{self.budget} in all" if self.budget.endswith(("examples", "steps")) else self.budget]
         parts += [
             "mixing " * (not self.policy.startswith("merged")) + self.policy,
@@ -337,15 +368,18 @@ class Series:
             f"trained on {self.train_numeric_path}",
         ]
         parts += [f"with {self.mlm}"] if self.mlm else []
-        parts += [self.runs[-1].method] if self.runs[-1].method else []
-        return ", ".join(parts) if self.policy else "no intermediate training"
+        parts += [self.runs[-1].method] if self.runs and self.runs[-1].method else []
+        last = f", target by recipe {self.target_recipe}" * bool(self.target_recipe)
+        return (", ".join(parts) if self.policy else "no intermediate training") + last
 
     def planned(self, section: Section, k: int) -> int:
         """How many of its runs the plan asks for at ``k``."""
+        own = self.runs[-1]
         if not k and self.runs[0] in section.bases:
-            return section.num_planned_bases
+            return section.num_planned_bases(own)
         policies = {self.policy, *([self.policy.partition(TOGETHER)[0]] if k == 1 else [])}
-        return sum(section.planned.get((k, one, self.budget, self.recipe, self.mlm), 0) for one in policies)
+        rest = (self.budget, self.recipe, self.mlm, own.target_recipe)
+        return sum(section.planned.get((k, one, *rest), 0) for one in policies)
 
     def by_k(self) -> dict[int, tuple[Run, ...]]:
         """Its runs by k, smallest first."""
@@ -353,18 +387,22 @@ class Series:
 
 
 def series(section: Section) -> list[Series]:
-    """Split a section's runs into series, in their order; there is one of base runs alone if no other.
+    """Split a section's runs into series, in their order; of base runs alone if there are no others.
 
     Runs of one task belong to every series that differs from theirs in how several tasks share the training.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
-    bases = section.bases
     for run in section.runs:
-        if run not in bases:
-            key: tuple[str, ...] = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path)
+        if run not in section.bases:
+            key = (run.policy, run.budget, run.recipe, run.mlm, run.train_numeric_path, run.target_recipe)
             groups.setdefault(key, []).append(run)
+    recipes = dict.fromkeys(run.target_recipe for run in section.runs)
+    named = {recipe: recipe * (len(recipes) > 1) for recipe in recipes}
     if not groups:
-        return [Series(bases)]
+        return [
+            Series(tuple(run for run in section.bases if run.target_recipe == recipe), target_recipe=name)
+            for recipe, name in named.items()
+        ]
     shared = {key: (key[0].partition(TOGETHER)[0], *key[1:]) for key in groups if TOGETHER in key[0]}
     first = {alone: [run for run in groups.get(alone, ()) if run.k == 1] for alone in shared.values()}
     for together, alone in shared.items():
@@ -372,7 +410,12 @@ def series(section: Section) -> list[Series]:
     for plain, runs_of_one in first.items():
         if runs_of_one == groups.get(plain):
             del groups[plain]
-    return [Series((*(bases if runs[-1].k else ()), *runs), *key) for key, runs in groups.items()]
+    return [
+        replace(
+            Series((*(section.bases_of(runs[-1]) if runs[-1].k else ()), *runs), *key), target_recipe=named[key[-1]]
+        )
+        for key, runs in groups.items()
+    ]
 
 
 def values_at(
@@ -381,32 +424,3 @@ def values_at(
     """The averages of those runs that have one, without the collapsed ones unless ``collapsed``."""
     means = ((run, section.mean(run, where, languages)) for run in runs)
     return [mean for run, mean in means if mean is not None and (collapsed or not run.collapsed)]
-
-
-def delta(section: Section, run: Run, where: Where, languages: Sequence[str]) -> float | None:
-    """A run's average less that of k = 0 there, ``None`` for a base run or where either is lacking."""
-    bases = section.bases
-    if run in bases or not bases:
-        return None
-    mean, base = section.mean(run, where, languages), values_at(section, bases, where, languages)
-    return None if mean is None or len(base) < section.num_planned_bases else mean - math.fsum(base) / len(base)
-
-
-def change(section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str]) -> Summary:
-    """The mean of `delta` over runs, with Welch's interval of the difference of two means of independent runs.
-
-    A k = 0 that no random choice reaches has no error of its own; one run of a k = 0 that depends on a seed
-    leaves its error unknown, so that there is no interval.
-    """
-    changes = [one for run in runs if (one := delta(section, run, where, languages)) is not None]
-    found, bases = summarise(changes), section.bases
-    if found.mean is None or found.low is None or [(run.seed, run.target_seed) for run in bases] == [(None, None)]:
-        return found
-    if len(bases) < 2:
-        return found._replace(low=None, high=None)
-    own, other = _squared_error(changes), _squared_error(values_at(section, bases, where, languages))
-    if not own + other:
-        return found
-    freedom = (own + other) ** 2 / (own**2 / (len(changes) - 1) + other**2 / (len(bases) - 1))
-    half = _quantile(freedom) * math.sqrt(own + other)
-    return found._replace(low=found.mean - half, high=found.mean + half)

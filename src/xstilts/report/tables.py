@@ -9,7 +9,9 @@ from xstilts.tasks import average
 from xstilts.tasks.languages import PAIR, language, pairs
 
 from .blocks import Cell, Number, Table
-from .stats import Run, Section, Series, Summary, Where, change, summarise, values_at, wilson
+from .bootstrap import Interval
+from .estimates import change, over_runs
+from .stats import Run, Section, Series, Summary, Where, values_at, wilson
 from .views import View, selected_layers
 
 MISSING = "–"
@@ -33,32 +35,29 @@ def points(value: float | None, in_percent: bool = True) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def by_k(section: Section, series: Series, view: View) -> Table:
-    """Average against k at a view's cell: number of runs, mean, 95 % t interval, difference to k = 0.
+def gained(found: Summary, in_percent: bool = True) -> Number:
+    """A difference in points, ± half of its interval where it has one; of no share less is better."""
+    better = None if found.mean is None else found.mean if in_percent else -found.mean
+    return Number(points(found.mean, in_percent) + half_of(found, in_percent), better, "change")
 
-    The mean is over subsets and seeds, of each run's average over the view's languages. Where a run
-    collapsed, mean and interval without it stand beside those of all.
-    """
-    daggers = any(run.collapsed for run in series.runs)
-    header = ["k", "runs", "mean", "95 % interval", "Δ to k = 0"]
-    header += ["without †: runs", "mean", "95 % interval", "Δ to k = 0"] if daggers else []
-    lines = []
-    for k, runs in series.by_k().items():
-        line: list[Cell] = [str(k)]
-        for collapsed in (True, False)[: 1 + daggers]:
-            chosen = [run for run in runs if collapsed or not run.collapsed]
-            found = summarise(values_at(section, chosen, view.where, view.languages))
-            low, high = percent(found.low, section.in_percent), percent(found.high, section.in_percent)
-            planned = series.planned(section, k)
-            count = f"{found.num_runs} of {planned}" if collapsed and found.num_runs < planned else str(found.num_runs)
-            line += [count, percent(found.mean, section.in_percent)]
-            line += [MISSING if found.low is None else f"{low} to {high}"]
-            line += [
-                points(change(section, chosen, view.where, view.languages).mean if k else None, section.in_percent)
-            ]
-        lines.append(tuple(line))
-    caption = "Average against k, over subsets and seeds, with Student-t intervals"
-    return Table(caption, tuple(header), tuple(lines))
+
+def half_of(found: Summary, in_percent: bool = True) -> str:
+    """Half of an interval behind a ±, nothing for none."""
+    if found.mean is None or found.high is None:
+        return ""
+    return f" ± {percent(found.high - found.mean, in_percent)}"
+
+
+def interval(found: Summary | Interval | None, in_percent: bool = True) -> str:
+    """Both ends of a difference's interval in points, a dash for none."""
+    if found is None or found.low is None:
+        return MISSING
+    return f"{points(found.low, in_percent)} to {points(found.high, in_percent)}"
+
+
+def p_text(p: float | None) -> str:
+    """A p value, a dash for none."""
+    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 PARTS = (
@@ -85,7 +84,7 @@ def by_part(section: Section, series: Series, view: View) -> Table | None:
             found = (section.parts.get((run.model, view.where), {}) for run in runs)
             numbers = [{code: parts[name] for code, parts in one.items() if name in parts} for one in found]
             means = [mean for one in numbers if (mean := average(one, view.languages)) is not None]
-            line.append(percent(summarise(means).mean))
+            line.append(percent(math.fsum(means) / len(means) if means else None))
         lines.append(tuple(line))
     return Table("Parts of the score against k: means over runs", ("k", "mean", *names), tuple(lines))
 
@@ -106,7 +105,7 @@ def by_run(section: Section, series: Series, view: View) -> Table:
         "k",
         *(["distinct k"] if overlap else []),
         "seed",
-        *(_layer_name(section, view, layer) for layer in layers),
+        *(layer_name(section, view, layer) for layer in layers),
         "Δ to k = 0",
     ]
     whole = view.official != view.languages and any(
@@ -117,30 +116,10 @@ def by_run(section: Section, series: Series, view: View) -> Table:
     for run in series.runs:
         line: list[Cell] = [run.name, str(run.k), *([str(run.distinct_k)] if overlap else []), seeds(run)]
         line += [_number(section, section.mean(run, view.at(layer), view.languages)) for layer in layers]
-        line += [_change(section, change(section, [run], view.where, view.languages))]
+        line += [gained(change(section, [run], view.where, view.languages), section.in_percent)]
         line += [_number(section, section.mean(run, view.where, view.official))] if whole else []
         lines.append(tuple(line))
     return Table("Every run", tuple(header), tuple(lines))
-
-
-def by_layer(section: Section, series: Series, view: View) -> Table:
-    """Average at every layer: a column for each run, or, for many runs, for the mean of each k."""
-    columns: list[tuple[str, list[Run]]] = []
-    if len(series.runs) <= MAX_COLUMNS:
-        columns = [(_column(series, run), [run]) for run in series.runs]
-    else:
-        for k, runs in series.by_k().items():
-            columns.append((f"k = {k}", list(runs)))
-            sound = [run for run in runs if not run.collapsed]
-            columns += [(f"k = {k} without †", sound)] if len(sound) < len(runs) else []
-    lines: list[tuple[Cell, ...]] = [
-        (
-            _layer_name(section, view, layer, ""),
-            *(_mean(section, runs, view.at(layer), view.languages) for _, runs in columns),
-        )
-        for layer in section.layers
-    ]
-    return Table("Every layer", ("layer", *(name for name, _ in columns)), tuple(lines))
 
 
 def by_language(section: Section, series: Series, view: View) -> Table:
@@ -153,7 +132,10 @@ def by_language(section: Section, series: Series, view: View) -> Table:
     groups = series.by_k()
     over_rows = ("95 % over rows",) if _alone(section, groups) else ()
     header = [name for k in groups for name in ((f"k = {k}", "Δ") if k else (f"k = {k}", *over_rows))]
-    base = {code: _base(section, view, code) for code in _measured(section, series, view)}
+    base = {
+        code: over_runs(section, groups.get(0, ()), view.where, [code]).mean or 0.0
+        for code in _measured(section, series, view)
+    }
     parts: dict[str, list[str]] = {}
     for code in base:
         same = "same script as English" if language(code).script == language("en").script else "other scripts"
@@ -193,7 +175,10 @@ def by_pair(section: Section, series: Series, view: View) -> list[Table]:
     tables = []
     for k, runs in series.by_k().items():
         against = (
-            (_mean(section, runs, view.where, codes), _change(section, change(section, runs, view.where, codes)))
+            (
+                _mean(section, runs, view.where, codes),
+                gained(change(section, runs, view.where, codes), section.in_percent),
+            )
             for codes in groups.values()
         )
         lines.append((str(k), *(cell for cells in against for cell in cells)))
@@ -263,19 +248,15 @@ def _measured(section: Section, series: Series, view: View) -> list[str]:
     return list(dict.fromkeys([*view.languages, *others]))
 
 
-def _base(section: Section, view: View, code: str) -> float:
-    return summarise(values_at(section, section.bases, view.where, [code])).mean or 0.0
-
-
 def _against_k(section: Section, series: Series, view: View, codes: Sequence[str]) -> Iterator[Cell]:
     groups = series.by_k()
     for k, runs in groups.items():
-        found = summarise(values_at(section, runs, view.where, codes))
+        found = over_runs(section, runs, view.where, codes)
         planned = series.planned(section, k)
         short = f" ({found.num_runs} of {planned})" if found.num_runs < planned else ""
-        yield Number(percent(found.mean, section.in_percent) + _half(section, found) + short, found.mean)
+        yield Number(percent(found.mean, section.in_percent) + half_of(found, section.in_percent) + short, found.mean)
         if k:
-            yield _change(section, change(section, runs, view.where, codes))
+            yield gained(change(section, runs, view.where, codes), section.in_percent)
         elif _alone(section, groups):
             num_rows = section.num_candidates.get(codes[0])
             if len(codes) > 1 or found.mean is None or not num_rows:
@@ -289,19 +270,8 @@ def _alone(section: Section, groups: Mapping[int, Sequence[Run]]) -> bool:
     return len(groups.get(0, ())) == 1 and section.key["metric"] == "accuracy"
 
 
-def _half(section: Section, found: Summary) -> str:
-    if found.mean is None or found.high is None:
-        return ""
-    return f" ± {percent(found.high - found.mean, section.in_percent)}"
-
-
 def _number(section: Section, value: float | None) -> Number:
     return Number(percent(value, section.in_percent), value)
-
-
-def _change(section: Section, found: Summary) -> Number:
-    better = None if found.mean is None else found.mean if section.in_percent else -found.mean
-    return Number(points(found.mean, section.in_percent) + _half(section, found), better, "change")
 
 
 def _mean(section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str]) -> Number:
@@ -309,7 +279,8 @@ def _mean(section: Section, runs: Sequence[Run], where: Where, languages: Sequen
     return _number(section, math.fsum(values) / len(values) if values else None)
 
 
-def _layer_name(section: Section, view: View, layer: int | None, prefix: str = "layer ") -> str:
+def layer_name(section: Section, view: View, layer: int | None, prefix: str = "layer ") -> str:
+    """A layer by its number, and what it is: an end, or the one that a view reads."""
     if layer is None:
         return "mean"
     marks = [*(["embeddings"] if not layer else []), *(["last"] if layer == section.num_layers else [])]

@@ -60,6 +60,19 @@ def breaks(count: int) -> list[int]:
     return sorted({min(max(1, round(part * (count - 1) / 4)), count - 2) for part in (1, 2, 3)})
 
 
+def shape_tests(
+    levels: Sequence[NDArray[Any]], ks: Sequence[float], existing: Sequence[float] | None = None, nested: bool = False
+) -> tuple[Any, Any]:
+    """The p values of a change from first to last and of an inverted U, not adjusted for each other; see `trend`."""
+    import numpy as np
+
+    test = functools.partial(contrast, levels, existing=existing, nested=nested)
+    count, places = len(ks), breaks(len(ks))
+    turns = [np.maximum(above(test(line(ks, 0, at))), below(test(line(ks, at, count - 1)))) for at in places]
+    # Both directions of the ordered contrast are one two-sided test of the family.
+    return different(test(ordered(count))), np.minimum(1, len(places) * np.min(turns, axis=0))
+
+
 def trend(
     levels: Sequence[NDArray[Any]],
     ks: Sequence[float],
@@ -67,11 +80,13 @@ def trend(
     margin: float = MARGIN,
     *,
     nested: bool = False,
+    others: Sequence[Any] = (),
 ) -> Trend:
     """Test the shape of scores against k.
 
     An inverted U is two lines (Simonsohn 2018): one up to a place and one down from it, for the places of `breaks`,
-    with Bonferroni's correction. That and a change from first to last are one family at 5 % (Holm). A rise is one that
+    with Bonferroni's correction. That and a change from first to last are one family at 5 % (Holm), in which may be
+    more. A rise is one that
     goes on in the last half of the ks; a plateau is one after which the last half is equivalent within the margin.
 
     Args:
@@ -80,6 +95,7 @@ def trend(
         existing: as of `scaling.contrast`.
         margin: the largest difference that counts as none.
         nested: as of `scaling.contrast`.
+        others: `shape_tests` of other scores that are in the family.
 
     Raises:
         ValueError: for fewer than three ks, or a margin that is not above 0.
@@ -92,18 +108,9 @@ def trend(
     if margin <= 0:
         raise ValueError(f"margin {margin:g}: expected a difference above 0")
     test = functools.partial(contrast, levels, existing=existing, nested=nested)
-    overall = test(ordered(count))
-    places = breaks(count)
-    turns = [
-        np.maximum(
-            above(test(line(ks, 0, place))),
-            below(test(line(ks, place, count - 1))),
-        )
-        for place in places
-    ]
-    # Both directions of the ordered contrast are one two-sided test of the family.
-    family = holm(np.stack([different(overall), np.minimum(1, len(places) * np.min(turns, axis=0))], axis=-1))
-    up, down = (np.where(rises, family[..., 0], 1.0) for rises in (overall.value > 0, overall.value <= 0))
+    rises = test(ordered(count)).value > 0
+    family = holm(np.stack([*shape_tests(levels, ks, existing, nested), *others], axis=-1))
+    up, down = (np.where(own, family[..., 0], 1.0) for own in (rises, ~rises))
     inverted = family[..., 1]
     first = count // 2
     still_rising = above(test(line(ks, first, count - 1)))

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+from .by_number import Family, families, place
 from .gains import Target, incomplete
-from .tables import points
+from .tables import interval, p_text, points
+from .trend import LEVEL
 
 
-def verdict(targets: Sequence[Target]) -> Iterator[str]:
-    """One sentence a target: the gain at its largest k, its interval, and whether that leaves a doubt of its sign.
+def verdict(targets: Sequence[Target], of: Mapping[Hashable, Family] | None = None) -> Iterator[str]:
+    """One sentence a target: the gain at its largest k, its interval, what is sure of its sign, and the shape over k.
 
-    The interval is the Student-t or Welch interval of `stats.change`, without a correction for the number of targets.
+    Sure is what Holm's method over the gains of all targets at every k leaves below 5 %.
+
+    Args:
+        targets: what is said together.
+        of: their `families`, where they are known.
     """
+    of = families(targets) if of is None else of
     for target in targets:
         k, runs = list(target.main.by_k().items())[-1]
         found = target.gain(runs, target.view.layer, target.view.languages)
+        lacking = "; ".join(incomplete(target))
         if found.mean is None:
-            why = "; ".join(incomplete(target)) or "no run has an average"
-            yield f"**{target.name}**: no gain can be stated; {why}."
+            yield f"**{target.name}**: no gain can be stated; {lacking or 'no run has an average'}."
             continue
+        family = of[place(target.section, target.main, target.view)]
         text = f"**{target.name}**: {points(found.mean)} points at k = {k} over k = 0"
-        if found.low is None or found.high is None:
-            yield f"{text}, without an interval: **undecided**, since it takes two runs or more on either side."
+        so_far = f"; so far, {lacking}" * bool(lacking)
+        p = family.p_values.get(k)
+        if p is None:
+            why = "since that takes two seeds or more, and every subset of tasks with each of them"
+            yield f"{text}, without an interval: **undecided**, {why}{so_far}."
             continue
-        what = (
-            "**higher**" if found.low > 0 else "**lower**" if found.high < 0 else "**undecided**, the interval holds 0"
-        )
-        lacking = "; so far, " + "; ".join(incomplete(target)) if any(incomplete(target)) else ""
-        interval = f"95 % interval {points(found.low)} to {points(found.high)}, {found.num_runs} runs"
-        interval += f", {collapsed} of them †" if (collapsed := sum(run.collapsed for run in runs)) else ""
-        yield f"{text} ({interval}): {what}{lacking}."
+        what = "**undecided**" if p > LEVEL else "**higher**" if found.mean > 0 else "**lower**"
+        about = f"95 % interval {interval(found)}, {found.num_runs} runs"
+        about += f", {collapsed} of them †" if (collapsed := sum(run.collapsed for run in runs)) else ""
+        about += f"; p {p_text(p)} among {family.size} gains"
+        shape = str(family.trend.verdict) if family.trend else ""
+        over = f"; shape over k: **{shape}**" * bool(shape)
+        yield f"{text} ({about}): {what}{over}{so_far}."

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .blocks import Block, Cell, Fold, Items, Number, Table, Text
+from . import scaling
+from .blocks import Block, Cell, Fold, Items, Table, Text
 from .grid import Grid, Sample
 from .stats import CONFIDENCE, Summary, summarise
-from .tables import MISSING, points
+from .tables import MISSING, gained, interval, p_text
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = ANSWERS = "supported", "contradicted", "inconclusive", "not tested"
 ABOVE, BELOW, UNCLEAR = "above 0", "below 0", "unclear"
@@ -112,14 +113,9 @@ def p_value(differences: Sequence[float]) -> float | None:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p values that hold the probability of any false one of a family (Holm 1979); ``None`` stays."""
-    order = sorted((p, at) for at, p in enumerate(values) if p is not None)
-    adjusted: list[float | None] = [None] * len(values)
-    highest = 0.0
-    for rank, (p, at) in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p))
-        adjusted[at] = highest
-    return adjusted
+    """Adjusted p values that hold the probability of any false one of a family, `scaling.holm`; ``None`` stays."""
+    adjusted = iter(scaling.holm([p for p in values if p is not None]).tolist())
+    return [None if p is None else next(adjusted) for p in values]
 
 
 def _direction(values: Sequence[float], p: float | None) -> str:
@@ -160,11 +156,9 @@ def _has(one: Verdict, mark: str) -> bool:
 
 def _numbers(effect: Effect) -> tuple[Cell, ...]:
     found = effect.found
-    low_high = MISSING if found.low is None else f"{points(found.low)} to {points(found.high)}"
-    p = MISSING if effect.p is None else f"{effect.p:.3f}" if effect.p >= 0.001 else "< 0.001"
     collapsed = f" ({effect.found.num_runs - effect.without.num_runs} †)" if effect.without is not None else ""
     count = f"{found.num_runs}{collapsed}"
-    return (Number(points(found.mean), found.mean, "change"), low_high, p, count, str(effect.num_subsets))
+    return (gained(found._replace(high=None)), interval(found), p_text(effect.p), count, str(effect.num_subsets))
 
 
 def _details(one: Verdict) -> Iterator[Block]:

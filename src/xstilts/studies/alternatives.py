@@ -8,21 +8,10 @@ from dataclasses import dataclass, replace
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import POOLINGS, Lora, Recipe, Robust
 from xstilts.spec import one_of
-from xstilts.stage import Encoder, Merge, Stage, Train, Views
+from xstilts.stage import Encoder, Merge, Stage, Train
 from xstilts.translators import Translator
 
-from .parts import (
-    Model,
-    StandIns,
-    find_target,
-    in_languages,
-    plain_recipe,
-    prefix_of,
-    sequence,
-    start_of,
-    translator_of,
-)
-from .scaling import MINIATURE_TARGETS, MINIATURE_TASKS
+from .parts import MINIATURE_TASKS, Model, in_languages, sequence, setting_of, start_of, translator_of
 
 WHERE = ("intermediate", "target", "both")
 
@@ -207,21 +196,16 @@ def alternatives(
     for name in methods:
         one_of("method", name, METHODS)
     one_of("where", where, WHERE)
-    miniature = all(name.startswith("mini-") for name in tasks)
+    miniature, used, measured, recipe, views = setting_of(
+        encoder, tasks, targets, languages=languages, stand_ins=stand_ins, trains_retrieval=train_retrieval,
+        learning_rate=learning_rate, poolings=poolings, layers=layers, prefix=prefix, precision=precision,
+        num_threads=num_threads, batch_examples=batch_examples, max_tokens=max_tokens,
+    )  # fmt: skip
     by = translator_of(translator or ("miniature" if miniature else "apertium"))
-    instead = StandIns(stand_ins)
-    used = tuple(instead.trained(name) for name in tasks)
-    measured = [
-        find_target(word, instead, languages=languages, trains_retrieval=train_retrieval)
-        for word in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))
-    ]
-    instead.check()
-    settings = {"batch_examples": batch_examples, "max_tokens": max_tokens}
-    recipe = plain_recipe(encoder, learning_rate, precision=precision, num_threads=num_threads, **settings)
     text = text or ("mini-text" if miniature else "text@leipzig")
     setting = _Setting(
         start=start_of(encoder, revision, text, mlm_examples, recipe, mlm),
-        tasks=used,
+        tasks=tuple(used[name] for name in tasks),
         examples=examples,
         recipe=recipe,
         text=text,
@@ -231,7 +215,6 @@ def alternatives(
         contrastive=contrastive or ("mini-nli-triples" if miniature else "nli-triples@dev"),
         epsilon=epsilon,
     )
-    views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
 
     def leaves(model: Model, own_seeds: tuple[int, ...], tuning: Recipe) -> Iterator[Stage]:
         def train(start: Model, task: str, seed: int) -> Train:

@@ -19,6 +19,8 @@ from .recipes import pretraining
 MINIATURE_TINY = Tiny(vocab_size=4000, hidden_size=128, num_heads=4, intermediate_size=256)
 TINY_LEARNING_RATE = 5e-4
 Model: TypeAlias = Encoder | Train | Merge
+MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
+MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
 E5_PREFIX = "query: "
 _TINY_MLM_EXAMPLES, _TINY_MLM_LEARNING_RATE = 40_000, 2e-3
 
@@ -87,6 +89,55 @@ def sequence(
         own = replace(recipe, overrides=tuple(override for override in recipe.overrides if override.task == name))
         start = Train(start, Mixture((name,), **mixture), budget, own, seed)
     return start
+
+
+class Setting(NamedTuple):
+    """What a study on one encoder, recipe and budget settles first.
+
+    Attributes:
+        miniature: whether all intermediate tasks are the miniature's.
+        used: what is trained on, by the task asked for.
+        targets: what is measured.
+        recipe: of the plain training.
+        views: what a retrieval measurement keeps.
+    """
+
+    miniature: bool
+    used: Mapping[str, str]
+    targets: tuple[Target, ...]
+    recipe: Recipe
+    views: Views
+
+
+def setting_of(
+    encoder: str,
+    tasks: Sequence[str],
+    targets: Sequence[str],
+    *,
+    languages: tuple[str, ...],
+    stand_ins: Sequence[str],
+    trains_retrieval: bool,
+    learning_rate: float | None,
+    poolings: tuple[str, ...],
+    layers: tuple[int, ...],
+    prefix: str,
+    **settings: Any,
+) -> Setting:
+    """Settle what ``settings`` of the recipe and the other arguments, each that of a study, ask for.
+
+    Targets are Tatoeba, or the miniature's bitext and inference after tasks of the miniature, when none is named.
+
+    Raises:
+        ValueError: as `find_target` and `StandIns`.
+    """
+    instead = StandIns(stand_ins)
+    used = {name: instead.trained(name) for name in tasks}
+    miniature = all(name.startswith("mini-") for name in tasks)
+    words = targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))
+    found = [find_target(word, instead, languages=languages, trains_retrieval=trains_retrieval) for word in words]
+    instead.check()
+    views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
+    return Setting(miniature, used, tuple(found), plain_recipe(encoder, learning_rate, **settings), views)
 
 
 def prefix_of(encoder: str, prefix: str) -> str:

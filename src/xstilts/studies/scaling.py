@@ -11,27 +11,15 @@ from typing import Any
 from xstilts.mixture import PER_TASK, Budget, Mixture
 from xstilts.recipe import POOLINGS
 from xstilts.spec import one_of
-from xstilts.stage import HeldOut, Merge, Stage, Train, Views
+from xstilts.stage import HeldOut, Merge, Stage, Train
 from xstilts.tasks import find
 
 from .controls import check_controls, examples_at, on_text, whole_budget
 from .designs import drawn_order, sizes_of, subsets
-from .parts import (
-    Model,
-    StandIns,
-    find_target,
-    in_languages,
-    plain_recipe,
-    prefix_of,
-    sequence,
-    start_of,
-    translator_of,
-)
+from .parts import MINIATURE_TASKS, Model, in_languages, sequence, setting_of, start_of, translator_of
 
 BUDGETS = ("fixed", "proportional", "per-task")
 TRAININGS = ("joint", "sequential")
-MINIATURE_TASKS = ("mini-nli", "mini-paraphrase", "mini-questions", "mini-answers")
-MINIATURE_TARGETS = ("mini-bitext", "mini-xnli")
 
 
 def scaling(
@@ -162,17 +150,11 @@ def scaling(
         raise ValueError("keep_english=false: expected languages in translate or translate_targets")
     sizes = sizes_of(design, len(tasks), k)
     check_controls(controls, control_task, tasks, sizes[-1], translate)
-    instead = StandIns(stand_ins)
-    used = {name: instead.trained(name) for name in tasks}
-    miniature = all(name.startswith("mini-") for name in tasks)
-    measured = [
-        find_target(word, instead, languages=languages, trains_retrieval=train_retrieval)
-        for word in targets or (MINIATURE_TARGETS if miniature else ("tatoeba",))
-    ]
-    instead.check()
-    settings = {"batch_examples": batch_examples, "max_tokens": max_tokens}
-    recipe = plain_recipe(encoder, learning_rate, precision=precision, num_threads=num_threads, **settings)
-    views = Views(poolings, prefix=prefix_of(encoder, prefix), layers=layers)
+    miniature, used, measured, recipe, views = setting_of(
+        encoder, tasks, targets, languages=languages, stand_ins=stand_ins, trains_retrieval=train_retrieval,
+        learning_rate=learning_rate, poolings=poolings, layers=layers, prefix=prefix, precision=precision,
+        num_threads=num_threads, batch_examples=batch_examples, max_tokens=max_tokens,
+    )  # fmt: skip
     chosen_by = None
     if merge == "greedy" or held_out:
         bitext = find(held_out or ("mini-bitext" if miniature else "ntrex"))

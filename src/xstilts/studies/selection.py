@@ -13,8 +13,8 @@ from xstilts.spec import near
 from xstilts.stage import Evaluate, Stage, Train, Views
 from xstilts.tasks import Embed, find, names
 
-from .parts import Model, prefix_of
-from .scaling import MINIATURE_TASKS, scaling
+from .parts import MINIATURE_TASKS, Model, prefix_of
+from .scaling import scaling
 
 MINIATURE_TARGETS = ("mini-bitext", "mini-xnli", "mini-xparaphrase", "mini-xchoice")
 _FISHER = (*LABELLED, "span")
