@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
-EXTRAS ?= offline peft dev
+EXTRAS ?= offline peft pdf dev
 DIST_STUDY ?= demo
 
 BIN := $(VENV)/bin

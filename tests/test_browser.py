@@ -130,6 +130,17 @@ def said(tab: chromium.Browser) -> list[tuple[float, ...]]:
     return [tuple(float(number) for number in numbers if number) for numbers in found]
 
 
+def pick(tab: chromium.Browser, label: str, name: str) -> None:
+    """Choose an option of the explorer by its text; the field is found by its label."""
+    tab.value(
+        "((label, name) => {"
+        "const s = [...document.querySelectorAll('.controls > label:not([hidden])')]"
+        ".find(l => l.firstChild.textContent.trim() === label).querySelector('select');"
+        "s.focus(); s.value = [...s.options].findIndex(o => o.textContent === name);"
+        f"s.dispatchEvent(new Event('change'))}})({json.dumps(label)}, {json.dumps(name)})"
+    )
+
+
 def expected(target: gains.Target, layer: int | None, languages: list[str]) -> list[tuple[float, ...]]:
     found = []
     for k, runs in target.main.by_k().items():
@@ -148,20 +159,13 @@ def test_the_explorer_computes_what_the_report_does(tab: chromium.Browser, addre
         for one, other in zip(said(tab), expected(target, layer, languages), strict=True):
             assert one == pytest.approx(other, abs=0.06)
 
-    field = "const s = document.querySelectorAll('.controls select')[at]"
-    choose = f"(at, n) => {{{field}; s.value = n; s.dispatchEvent(new Event('change'))}}"
-    for number, target in enumerate(targets):
-        tab.value(f"({choose})(0, {number})")
+    for target in targets:
+        pick(tab, "target", target.name)
         agrees(target, target.view.layer, list(target.view.languages))
         tab.value("document.querySelector('.controls fieldset input').click()")
         agrees(target, target.view.layer, list(target.view.languages[1:]))
-    tab.value(f"({choose})(0, 0)")
-    names = json.loads(
-        tab.value(
-            "JSON.stringify([...document.querySelectorAll('.controls select')[1].options].map(o => o.textContent))"
-        )
-    )
-    tab.value(f"({choose})(1, {names.index('layer 4, mean, en->xx')})")
+    pick(tab, "target", targets[0].name)
+    pick(tab, "layer", "4")
     agrees(targets[0], 4, list(targets[0].view.languages))
     assert tab.value("document.querySelectorAll('.explorer .cross').length") == (COLLAPSED in MODELS)
     assert tab.errors == []
@@ -185,7 +189,58 @@ def test_the_explorer_leaves_out_runs_that_lack_a_language(tab: chromium.Browser
     report.write(fill(tmp_path / "store", leaves(), score=lambda stage: stage != lacking), "scaling", tmp_path)
     tab.open((tmp_path / "report.html").as_uri())
     text = tab.value("document.querySelector('.said').textContent")
-    assert text.endswith("1 runs. 1 runs lack one of these languages and are left out.")
+    assert text.endswith("1 run. Left out: 1 run that lacks one of these languages.")
+
+
+def test_the_explorer_has_a_field_for_every_choice_and_keeps_the_focus(tab: chromium.Browser, tmp_path: Path) -> None:
+    plain = [measure(model, code) for model in MODELS for code in ("de", "fr")]
+    store = fill(tmp_path / "store", plain)
+    for stage in plain:
+        found = store.scores(stage.id)["accuracy-v1"]
+        halves = [one | {"value": one["value"] / 2} for one in found["values"]]
+        store.add_score(stage.id, "csls-v1", found | {"metric": "csls", "values": halves})
+    report.write(store, "scaling", tmp_path)
+    tab.open((tmp_path / "report.html").as_uri())
+    fields = "[...document.querySelectorAll('.controls > label:not([hidden])')]"
+    labels = json.loads(tab.value(f"JSON.stringify({fields}.map(l => l.firstChild.textContent.trim()))"))
+    assert labels == ["metric", "layer", "pooling", "direction"], "one target: nothing to choose"
+    plainly = said(tab)
+    pick(tab, "metric", "csls")
+    assert tab.value("document.activeElement.options[document.activeElement.value].textContent") == "csls"
+    assert [one[0] for one in said(tab)] == pytest.approx([one[0] / 2 for one in plainly], abs=0.06)
+    pick(tab, "direction", "xx->en")
+    assert said(tab) != plainly
+    assert tab.errors == []
+
+
+def test_a_sign_says_its_value_under_the_pointer_and_by_keys(tab: chromium.Browser, address: str) -> None:
+    tab.open(address)
+    curve = "document.querySelector('svg.gain')"
+    tip = "(t => t.hidden ? '' : t.textContent)(document.querySelector('.tip'))"
+    number = tab.value(f"{curve}.querySelectorAll('g:last-of-type .mark, .dot, .cross').length")
+    assert number > 4
+    assert tab.value(tip) == ""
+    tab.value(f"{curve}.focus()")
+    key = f"{curve}.dispatchEvent(new KeyboardEvent('keydown', {{key: '%s', cancelable: true}}))"
+    seen = []
+    for _ in range(3):
+        tab.value(key % "ArrowRight")
+        seen.append(tab.value(tip))
+    assert len(set(seen)) == 3
+    assert all("points" in text for text in seen)
+    tab.value(key % "ArrowLeft")
+    assert tab.value(tip) == seen[1]
+    box = json.loads(tab.value("JSON.stringify(document.querySelector('.tip').getBoundingClientRect())"))
+    assert box["left"] >= 0
+    assert box["right"] <= chromium.WIDTHS["desktop"][0]
+    tab.value(key % "Escape")
+    assert tab.value(tip) == ""
+    place = json.loads(tab.value(f"JSON.stringify({curve}.querySelector('.dot').getBoundingClientRect())"))
+    middle = {"x": place["x"] + place["width"] / 2, "y": place["y"] + place["height"] / 2}
+    tab.do("Input.dispatchMouseEvent", type="mouseMoved", **middle)
+    assert "seed" in tab.value(tip)
+    tab.do("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    assert tab.value(tip) == ""
 
 
 TARGETS_OF_SEEDS = [

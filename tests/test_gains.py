@@ -66,6 +66,14 @@ def test_the_gain_by_task_is_the_mean_over_runs_less_k_0(stored: Store) -> None:
     assert float(found["k = 2"][2]) == pytest.approx(50 * math.fsum(both), abs=0.051)  # type: ignore[arg-type]
 
 
+def test_dev_rows_that_are_held_out_to_choose_by_are_no_target(tmp_path: Path) -> None:
+    scored = [measure(model, code, "mini-bitext") for model in MODELS for code in ("de", "ru")]
+    held = [measure(model, code, "mini-bitext", split="dev") for model in MODELS for code in ("de", "ru")]
+    found = targets_of(fill(tmp_path / "both", [*scored, *held]))
+    assert [(target.name, target.section.key["split"]) for target in found] == [("mini-bitext", "test")]
+    assert [target.section.key["split"] for target in targets_of(fill(tmp_path / "dev", held))] == ["dev"]
+
+
 def test_a_mean_over_targets_needs_them_all(tmp_path: Path) -> None:
     targets = [train("mnli", start=m, seed=3) for m in (*MODELS[:3], MODELS[5])]
     own = [measure(model, code, "xnli") for model in targets for code in ("en", "de")]

@@ -15,14 +15,14 @@ from transformers import AutoModel
 
 from small import CPU, TINY, encoded, resolved, shaken, small_folders
 from xstilts import tasks
-from xstilts.engine import Context, Interrupted, encoder_folder, perform
+from xstilts.engine import Context, Interrupted, encoder_folder, moments, perform
 from xstilts.engine.encoder import layers_of
 from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
 from xstilts.engine.probe import drawn, squared_gradients
 from xstilts.mixture import Budget, Mixture
-from xstilts.probes import Probe
+from xstilts.probes import MOMENTS, Probe
 from xstilts.recipe import STILTS
 from xstilts.stage import Encoder, Evaluate, Stage, Train, Views, label, root
 from xstilts.study import Plan, Sources, make_plan
@@ -233,6 +233,33 @@ def test_a_trained_model_keeps_gradients_of_every_layer(cache_dir: Path, tmp_pat
     assert embedding["layer"].to_pylist() == [2, 1, 2]
     assert matrix(embedding["vector"])[1:].min() >= 0
     assert matrix(embedding["vector"])[1:].max() > 0
+    (trained,) = tmp_path.glob(f"train-*/{MOMENTS}")
+    assert matrix(pq.read_table(trained)["vector"]).shape == matrix(embedding["vector"])[1:].shape
+
+
+def test_a_training_leaves_the_squared_gradients_of_its_layers(model: Model, tmp_path: Path) -> None:
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
+    draw = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=draw)
+    optimiser.step()
+    moments.write(model, optimiser, tmp_path)
+    table = pq.read_table(tmp_path / MOMENTS)
+    assert table["layer"].to_pylist() == [1, 2]
+    size = model.encoder.hidden_size
+    for number, found in enumerate(matrix(table["vector"])):
+        named = model.encoder.model.encoder.layer[number].named_parameters()
+        own = {name: parameter.grad for name, parameter in named if parameter.shape == (size,)}
+        assert {"attention.output.LayerNorm.weight", "output.dense.bias"} < set(own)
+        expected = sum(0.001 * gradient.square() for gradient in own.values() if gradient is not None)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
+def test_a_training_that_leaves_a_layer_alone_keeps_no_gradients(model: Model, tmp_path: Path) -> None:
+    moments.write(model, torch.optim.AdamW(model.head("mini-nli").parameters()), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------ the declaration

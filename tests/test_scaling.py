@@ -331,6 +331,9 @@ def test_the_demo_is_the_whole_method_on_the_miniature_with_two_seeds() -> None:
     assert by_size[0] == 1
     assert by_size[4] == 2, "all tasks, two seeds"
     assert all(by_size[k] >= 4 for k in (1, 2, 3)), "subsets and two seeds"
+    held_out = [leaf for leaf in found if leaf.split == "dev"]
+    assert {leaf.model for leaf in held_out} == models, "each can be chosen"
+    assert {leaf.task for leaf in held_out} == {"mini-bitext"}
 
 
 def test_an_mlm_stage_is_asked_for_unless_the_encoder_is_random() -> None:

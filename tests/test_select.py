@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from xstilts.engine import Context, perform
 from xstilts.metrics import transferability
 from xstilts.metrics.selection import ndcg, spearman
 from xstilts.mixture import Budget, Mixture
-from xstilts.probes import Probe
+from xstilts.probes import MOMENTS, Probe
 from xstilts.recipe import STILTS
 from xstilts.report import rows, stats
 from xstilts.report.evidence import (
@@ -33,6 +34,7 @@ from xstilts.report.evidence import (
     SIZE,
     TASKEMB,
     TEXTEMB,
+    TRAINED,
     Study,
     is_mnli,
 )
@@ -209,6 +211,23 @@ def test_targets_are_what_is_scored_and_evidence_is_not(store: Store) -> None:
     assert nli.gain(nli.candidates[0]).mean == pytest.approx(0.1)
     narrow = study.target(nli.section, ("de",))
     assert narrow.languages == ("de",)
+
+
+def test_trainings_are_compared_by_what_they_kept_and_older_ones_by_nothing(tmp_path: Path) -> None:
+    made, older = Made(tmp_path / "new"), Made(tmp_path / "old")
+    kept = {model: (1, number + 1) for number, name in enumerate(TASKS) for model in MODELS[name,]}
+    kept |= {trained(ENCODER, "mnli", seed=seed): (1 + seed, 2 - seed) for seed in SEEDS}
+    for model, vector in kept.items():
+        column = pa.array([list(vector)], pa.list_(pa.float32(), 2))
+        made.add(model, tables={MOMENTS: pa.table({"layer": pa.array([1], pa.int16()), "vector": column})})
+    for one in (made, older):
+        one.target("xnli", NLI)
+        one.target("tatoeba", BITEXT)
+    nli, bitext = (found := study_of(made.done())).targets
+    cosines = {name: transferability.cosine((1.5, 1.5), (1, number + 1)) for number, name in enumerate(TASKS)}
+    assert found.scores(nli)[TRAINED] == pytest.approx(cosines, abs=1e-6)
+    assert TRAINED not in found.scores(bitext), "it has no training"
+    assert TRAINED not in (found := study_of(older.done())).scores(found.targets[0])
 
 
 def test_what_the_rankers_say_by_hand(store: Store) -> None:
@@ -443,6 +462,24 @@ def test_the_command_says_it_in_words_and_as_json(call: Call, store: Store) -> N
     refused(call("select", "--target", "xnli", "--study", "selction", "--store", str(store.root)), "selection")
 
 
+def test_a_loss_is_called_one_and_what_is_missing_is_counted(tmp_path: Path) -> None:
+    made = Made(tmp_path / "store")
+    made.target("tatoeba", {names: value - 0.2 * bool(names) for names, value in BITEXT.items()})
+    lines = in_words(select(made.done(), "selection", "tatoeba"))
+    assert "  none of the 3 candidates gained anything" in lines
+    assert not any(line.startswith("recommended") for line in lines)
+    assert any("no intermediate training is the better choice" in line or "take no interm" in line for line in lines)
+    assert not any("incomplete" in line for line in lines)
+    lost = MODELS["squad-v1",][1]
+    measurement = measured(lost, "tatoeba", "test", "fr")
+    shutil.rmtree(made.store.folder(measurement.id))
+    said = select(made.store, "selection", "tatoeba")
+    assert (said["planned"], said["missing"]) == (14, 1)
+    assert [one["tasks"] for one in said["candidates"]] == ["mnli@sample", "snli@sample"]
+    assert any(line.startswith("  incomplete: 1 of 14 planned measurements") for line in in_words(said))
+    assert select(made.store, "selection", "xnli")["planned"] == 14, "those of every target"
+
+
 # ------------------------------------------------------------ the study, and the whole way
 
 
@@ -523,7 +560,7 @@ def test_the_whole_way_on_a_small_miniature(cache_dir: Path, tmp_path: Path, cal
         opened.publish(id, out, _record(stage, done, {}, datetime.now(UTC), 1.0))
         _finish(stage, opened)
     said = select(opened, "selection", "mini-xnli", languages=("de",))
-    assert set(said["candidates"][0]["says"]) == {FEW_SHOT, LOGME, PROBE, TASKEMB, TEXTEMB, SIZE, MNLI, FITTED}
+    assert set(said["candidates"][0]["says"]) == {FEW_SHOT, LOGME, PROBE, TASKEMB, TRAINED, TEXTEMB, SIZE, MNLI, FITTED}
     assert said["miniature"]
     assert said["gain"]["gain"] == pytest.approx(
         next(one["score"] for one in said["candidates"] if one["tasks"] == said["recommended"]["tasks"]) - said["base"]
@@ -533,7 +570,8 @@ def test_the_whole_way_on_a_small_miniature(cache_dir: Path, tmp_path: Path, cal
     assert set(bitext["candidates"][0]["says"]) == {HELD_OUT, TEXTEMB, SIZE, MNLI, FITTED}
     names = {one["name"]: len(one["targets"]) for one in said["rankers"]}
     assert names == {
-        HELD_OUT: 1, FEW_SHOT: 1, LOGME: 1, PROBE: 1, FITTED: 2, TASKEMB: 1, TEXTEMB: 2, SIZE: 2, MNLI: 2, CHOSEN: 2
+        HELD_OUT: 1, FEW_SHOT: 1, LOGME: 1, PROBE: 1, FITTED: 2, TASKEMB: 1, TRAINED: 1, TEXTEMB: 2, SIZE: 2, MNLI: 2,
+        CHOSEN: 2,
     }  # fmt: skip
     assert call("select", "--target", "mini-xnli", "--store", str(opened.root)).code == 0
     ended = call("report", "selection", "--store", str(opened.root), "--out", str(tmp_path / "report"))

@@ -148,7 +148,7 @@ def report_command(
 ) -> Answer:
     """Write a study's tables and curves, or two side by side.
 
-    Rows are Parquet and CSV, tables Markdown and LaTeX, curves SVG.
+    Rows are Parquet and CSV, tables Markdown and LaTeX, curves SVG and PDF.
 
     Example: xstilts report scaling --out report
     """

@@ -214,8 +214,11 @@ def _located(store: Store, word: str) -> tuple[Store, str]:
 
 
 def said_of(files: list[str]) -> list[str]:
-    """What a person is told of a report: its files, and how methods compare where it says so."""
+    """What a person is told of a report: its files, what figures as PDF need, and how methods compare."""
     from .report import METHODS
 
     found = [Path(file) for file in files if Path(file).name == METHODS]
-    return [*files, *(line for file in found for line in file.read_text().splitlines())]
+    endings = {Path(file).suffix for file in files}
+    without = ["figures as PDF need one more package: pip install 'xstilts[pdf]'"]
+    without *= ".svg" in endings and ".pdf" not in endings
+    return [*files, *without, *(line for file in found for line in file.read_text().splitlines())]

@@ -58,16 +58,31 @@ def in_words(said: Mapping[str, Any]) -> list[str]:
         lines.append("it rests on the embedded miniature: it shows the method, not which tasks to take")
     if not said["measured"]:
         lines.append("the study did not measure this task: what follows is what helped its targets")
+    lost = gain["gain"] is not None and gain["gain"] <= 0
     unit = f"{gain['num_runs']} run{'s' * (gain['num_runs'] != 1)}" if said["measured"] else gain["rests_on"]
     between = "no interval" if gain["low"] is None else f"95 % {_points(gain['low'])} to {_points(gain['high'])}"
     lines += [
-        f"recommended: {best['tasks']}",
+        f"{'ranked first' if lost else 'recommended'}: {best['tasks']}",
         f"  by {best['ranker']!r}: {best['why']}",
         f"  expected gain over no intermediate training: {_points(gain['gain'])} points ({between}; {unit})",
         f"  cost: {_number(cost['examples'], ',.0f')} examples, {_number(cost['hours'], ',.2f')} hours as recorded",
     ]
-    if gain["low"] is None or gain["low"] <= 0:
+    if gain["high"] is not None and gain["high"] < 0:
+        lines.append("  the gain is below 0: take no intermediate training")
+    elif lost:
+        lines.append(
+            "  the expected gain is not above 0: by these numbers no intermediate training is the better choice"
+        )
+    elif gain["low"] is None or gain["low"] <= 0:
         lines.append("  the gain is not shown to be above 0: no intermediate training may do as well")
+    gains = [one["gain"] for one in said["candidates"]]
+    if len(gains) > 1 and all(value is not None and value <= 0 for value in gains):
+        lines.append(f"  none of the {len(gains)} candidates gained anything")
+    if missing := said["missing"]:
+        lines.append(
+            f"  incomplete: {missing} of {said['planned']} planned measurements have no score; a candidate, language "
+            "or gain that needs one of them is left out"
+        )
     names = [one["name"] for one in said["rankers"]]
     shown = [name for name in names if all(name in one["says"] for one in said["candidates"])]
     body = [

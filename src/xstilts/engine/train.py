@@ -22,7 +22,7 @@ from xstilts.tasks.synonyms import KINDS as COPIED
 from xstilts.tasks.synonyms import Synonyms
 from xstilts.tasks.task import Task
 
-from . import Context, Interrupted, checkpoint, numeric_path, ranks, start_folder
+from . import Context, Interrupted, checkpoint, moments, numeric_path, ranks, start_folder
 from . import encoder as encoders
 from .data import Tokenised, tokenised, translations
 from .evaluate import forget_model, keep_model, predict
@@ -154,6 +154,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         names = [plan.names(step) for step in range(result["checkpoint_step"])]
         in_use.restore(decay_factor(recipe, names, plan.num_steps, share))
     model.save(out / "weights")
+    moments.write(model, optimiser, out)
     _write_log(out / "log.jsonl", plan, course, recipe)
     keep_model(model, stage.id, out / "weights", context.device)
     return result | {

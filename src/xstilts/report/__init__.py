@@ -10,7 +10,7 @@ from xstilts.spec import write_atomically
 from xstilts.store import Store
 from xstilts.tasks import find
 
-from . import attribution, by_number, claims, findings, gains, latex, rows, stages, verdicts, views
+from . import attribution, by_number, claims, findings, gains, latex, pdf, rows, stages, verdicts, views
 from .alternatives import overview
 from .beside import write as write_beside
 from .blocks import Block, Code, Facts, Figure, Fold, Heading, Items, Table, Text, code, markdown
@@ -49,6 +49,8 @@ MAX_OPEN = 5
 def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     """Write a study's report: ``rows.parquet``, ``rows.csv``, ``report.md``, ``report.html``, ``<task>-by-k.svg``.
 
+    ``<task>-by-k.pdf`` too where the extra ``pdf`` is installed.
+
     ``tables``, a folder of all tables as LaTeX, and, where methods stand beside the plain training, `METHODS`. Reads
     the plan, the records and the rankings of searches only, so the same store gives the same bytes. A second group of
     numbers of a task that cannot share an axis with the first gets a figure ``<task>-by-k-2.svg``.
@@ -69,12 +71,14 @@ def write(store: Store, plan_name: str, folder: Path) -> list[Path]:
     if beside := list(overview(shown)):
         texts[METHODS] = markdown(beside)
     drawn = [part for block in blocks for part in (block.blocks if isinstance(block, Fold) else (block,))]
-    texts |= {block.name: standalone(block.svg) for block in drawn if isinstance(block, Figure)}
-    for stale in (*folder.glob(f"*{PLOT}*.svg"), folder / METHODS):
+    figures = {block.name: block for block in drawn if isinstance(block, Figure)}
+    texts |= {name: standalone(figure.svg) for name, figure in figures.items()}
+    for stale in (*folder.glob(f"*{PLOT}*.svg"), *folder.glob(f"*{PLOT}*.pdf"), folder / METHODS):
         stale.unlink(missing_ok=True)
     for name, text in texts.items():
         write_atomically(folder / name, text)
         paths.append(folder / name)
+    paths += pdf.write({name: (figure.svg, figure.text) for name, figure in figures.items()}, folder)
     return [*paths, latex.write(blocks, folder)]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xstilts.metrics import transferability
+from xstilts.probes import MOMENTS
 from xstilts.store import Store
 from xstilts.tasks import find
 from xstilts.tasks.made import MINIATURE_OF
@@ -25,6 +26,7 @@ Scores = Mapping[str, float]
 HELD_OUT, FEW_SHOT, LOGME, PROBE = "held-out bitext", "few-shot", "LogME", "linear probe"
 _MAX_KEPT = 4096  # what probes said, of folders that never change
 TASKEMB, TEXTEMB, SIZE, MNLI = "TaskEmb", "TextEmb", "largest data set", "always MNLI"
+TRAINED = "trainings' gradients"
 
 
 class Candidate(NamedTuple):
@@ -143,7 +145,8 @@ class Study:
             FEW_SHOT: self._on_dev(target),
             LOGME: functools.partial(self._labelled, target, transferability.logme),
             PROBE: functools.partial(self._labelled, target, transferability.probe_accuracy),
-            TASKEMB: functools.partial(self._gradients, target),
+            TASKEMB: functools.partial(self._alike, target, self._mean_gradients),
+            TRAINED: functools.partial(self._alike, target, self._mean_moments),
             TEXTEMB: functools.partial(self._text, target),
             SIZE: lambda one: [_size(one.members)],
             MNLI: lambda one: [float(any(map(is_mnli, one.members)))],
@@ -197,20 +200,21 @@ class Study:
         vectors = [_embedding(self.store.folder(id), "text") if id else None for id in ids]
         return [_cosine(vectors[0], vector) for vector in vectors[1:]]
 
-    def _gradients(self, target: Target, one: Candidate) -> Sequence[float | None]:
-        """Cosines of the squared gradients of single trainings on the members and of the target's at k = 0."""
+    def _alike(self, target: Target, seen: Callable[..., Any], one: Candidate) -> Sequence[float | None]:
+        """Cosines of what single trainings on the members have left behind and what the target's at k = 0 has."""
         alone = {other.tasks: other.starts for other in target.candidates}
-        targets = [(run.model, target.trained_on) for run in target.section.bases]
-        own = self._mean_gradients(targets)
-        members = [[(start, name) for start in alone.get(name, ())] for name in one.members]
-        return [_cosine(own, self._mean_gradients(models)) for models in members]
+        own = seen([(run.model, target.trained_on) for run in target.section.bases if target.trained_on])
+        return [_cosine(own, seen([(start, name) for start in alone.get(name, ())])) for name in one.members]
 
     def _mean_gradients(self, models: Sequence[tuple[str, str]]) -> Any:
-        import numpy as np
-
+        """The mean of the squared gradients [L, H] that probes have of models on tasks; ``None`` if one is lacking."""
         ids = [self._probes.get((model, task, True)) for model, task in models]
-        found = [_embedding(self.store.folder(id), "gradients") for id in ids if id]
-        return np.mean(found, axis=0) if found and len(found) == len(ids) else None
+        return _mean_matrix([_embedding(self.store.folder(id), "gradients") if id else None for id in ids])
+
+    def _mean_moments(self, models: Sequence[tuple[str, str]]) -> Any:
+        """The same of what the trainings have kept themselves."""
+        ids = [model if self.store.exists(model) else None for model, _ in models]
+        return _mean_matrix([_moments(self.store.folder(id)) if id else None for id in ids])
 
     def similarity(self, target: Target, one: Candidate) -> float | None:
         """The mean cosine of `TEXTEMB`."""
@@ -256,6 +260,21 @@ def _embedding(folder: Path, what: str) -> Any:
     table = pq.read_table(folder / "embedding.parquet")
     wanted = [at for at, name in enumerate(table["what"].to_pylist()) if name == what]
     return _matrix(table.take(wanted)["vector"])
+
+
+@functools.lru_cache(_MAX_KEPT)
+def _moments(folder: Path) -> Any:
+    """The squared gradients [L, H] of a training, ``None`` where it kept none, as those of older versions."""
+    import pyarrow.parquet as pq
+
+    path = folder / MOMENTS
+    return _matrix(pq.read_table(path, columns=["vector"])["vector"]) if path.is_file() else None
+
+
+def _mean_matrix(found: Sequence[Any]) -> Any:
+    import numpy as np
+
+    return np.mean(found, axis=0) if found and all(one is not None for one in found) else None
 
 
 @functools.lru_cache(_MAX_KEPT)

@@ -61,7 +61,8 @@ def _target(target: Target, places: Sequence[Where]) -> dict[str, Any]:
         for run, own in zip(chosen, subsets, strict=True)
     ]
     return {
-        "name": target.name,
+        "name": target.name.replace(f" by {section.key['metric']}", ""),
+        "metric": section.key["metric"],
         "series": target.main.name,
         "languages": view.languages,
         "places": places,

@@ -1,6 +1,7 @@
 "use strict";
-// Tables sort by a column. The explorer draws the gain over chosen languages at a chosen layer. Without scripts the
-// page has every table and figure as it is.
+// Tables sort by a column. A sign of a curve says its value under the pointer, or by arrow keys in a curve that has the
+// focus. The explorer draws the gain over chosen languages by a chosen metric at a chosen layer. Without scripts the page
+// has every table and figure as it is.
 (() => {
   const make = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
@@ -43,6 +44,47 @@
       head.append(button);
     });
   }
+
+  // -- values of a curve --------------------------------------------------------------------------------
+
+  const tip = make("div", { className: "tip", hidden: true });
+  tip.setAttribute("role", "status");
+  document.body.append(tip);
+  const SIGNS = ".mark, .dot, .cross";
+  const texts = new WeakMap();
+  const signs = curve => [...curve.querySelectorAll(SIGNS)].filter(sign => texts.has(sign));
+  const ready = curve => { // a title would show a second box, so the text moves out of it
+    for (const sign of curve.querySelectorAll(SIGNS)) {
+      const title = sign.querySelector("title");
+      if (!title) continue;
+      texts.set(sign, title.textContent);
+      title.remove();
+    }
+    curve.setAttribute("tabindex", "0");
+    curve.addEventListener("pointerover", event => show(event.target));
+    curve.addEventListener("pointerleave", () => show(null));
+    curve.addEventListener("blur", () => show(null));
+    curve.addEventListener("keydown", event => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (event.key === "Escape") show(null);
+      if (!step) return;
+      event.preventDefault();
+      const all = signs(curve), at = all.findIndex(sign => sign.classList.contains("shown"));
+      show(all[at < 0 ? (step > 0 ? 0 : all.length - 1) : (at + step + all.length) % all.length]);
+    });
+  };
+  const show = sign => {
+    for (const old of document.querySelectorAll(".shown")) old.classList.remove("shown");
+    const text = sign && texts.get(sign);
+    tip.hidden = !text;
+    if (!text) return;
+    sign.classList.add("shown");
+    tip.textContent = text;
+    const box = sign.getBoundingClientRect(), room = document.documentElement.clientWidth - tip.offsetWidth - 4;
+    tip.style.left = `${Math.max(4, Math.min(box.left + 10, room))}px`;
+    tip.style.top = `${box.top - tip.offsetHeight - 6 < 0 ? box.bottom + 6 : box.top - tip.offsetHeight - 6}px`;
+  };
+  document.querySelectorAll("svg.curve").forEach(ready);
 
   // -- statistics ---------------------------------------------------------------------------------------
 
@@ -101,25 +143,28 @@
     element.append(...children);
     return element;
   };
-  const select = (label, options) => {
-    const field = make("select", {}, ...options.map((text, value) => make("option", { value, textContent: text })));
-    field.addEventListener("change", () => label === "target" ? target() : draw());
-    return [make("label", {}, `${label} `, field), field];
+  const select = (label, values, chosen, changed, name = String) => { // none where there is nothing to choose
+    const field = make("select", {}, ...values.map((one, value) => make("option", { value, textContent: name(one) })));
+    field.value = Math.max(0, values.indexOf(chosen));
+    field.addEventListener("change", () => changed(values[+field.value]));
+    return make("label", { hidden: values.length < 2 }, `${label} `, field);
   };
-  const [targetLabel, targets] = select("target", data.targets.map(one => one.name));
+  const each = (of, key) => [...new Set(of.map(key))];
   const controls = make("div", { className: "controls" });
   const drawing = make("div", { className: "scroll" });
   const said = make("p", { className: "said" });
   said.setAttribute("role", "status");
   let place = null, boxes = [], now = null;
 
-  const target = () => {
-    now = data.targets[+targets.value];
-    const name = ([layer, pooling, direction]) =>
-      [layer === null ? "all layers as one" : `layer ${layer}`, pooling, direction].filter(Boolean).join(", ");
-    let label;
-    [label, place] = select("layer and pooling", now.places.map(name));
-    place.value = now.start;
+  const target = (name, metric) => {
+    const own = data.targets.filter(one => one.name === name);
+    now = own.find(one => one.metric === metric) ?? own[0];
+    place = [...now.places[now.start]];
+    const part = (label, at, name) =>
+      select(label, each(now.places, one => one[at]), place[at], value => { place[at] = value; draw(); }, name);
+    const cells = [part("layer", 0), part("pooling", 1), part("direction", 2)];
+    const labels = [select("target", each(data.targets, one => one.name), name, value => target(value, now.metric)),
+      select("metric", own.map(one => one.metric), now.metric, value => target(name, value))];
     boxes = now.languages.map(code => {
       const box = make("input", { type: "checkbox", checked: true, value: code });
       box.addEventListener("change", draw);
@@ -136,15 +181,23 @@
     };
     const choices = make("div", {}, choose("all languages", () => true), choose("all but English", code => code !== "en"),
       ...(scripts.length > 1 ? scripts.map(script => choose(script, code => data.languages[code][1] === script)) : []));
-    const each = boxes.map(box => make("label", { title: data.languages[box.value].join(", ") }, box, ` ${box.value}`));
-    const languages = make("fieldset", {}, make("legend", { textContent: "languages" }), choices, ...each);
-    controls.replaceChildren(targetLabel, label, languages);
+    const named = boxes.map(box => make("label", { title: data.languages[box.value].join(", ") }, box, ` ${box.value}`));
+    const languages = make("fieldset", {}, make("legend", { textContent: "languages" }), choices, ...named);
+    const held = [...controls.children].findIndex(one => one.contains(document.activeElement));
+    controls.replaceChildren(...labels, ...cells, languages);
+    controls.children[held]?.querySelector("select")?.focus();
     draw();
   };
 
   const draw = () => {
     const chosen = boxes.flatMap((box, at) => box.checked ? [at] : []);
-    const values = now.values[+place.value];
+    const at = now.places.findIndex(one => one.every((value, part) => value === place[part]));
+    if (at < 0) {
+      said.textContent = "This was not measured, or left out of the page for its size.";
+      drawing.replaceChildren();
+      return;
+    }
+    const values = now.values[at];
     const averages = values.map(of => chosen.length && chosen.every(at => of[at] !== null)
       ? mean(chosen.map(at => of[at])) / 100 : null);
     const bases = now.runs.map(([, k, , , , pair], at) => ({ k, pair, score: averages[at] }))
@@ -166,11 +219,11 @@
     };
     const interval = one => one.half === null ? "" :
       `, 95 % interval ${points(one.middle - one.half)} to ${points(one.middle + one.half)}`;
-    const text = one => `k = ${one.k}: ${points(one.middle)} points${interval(one)}, ${one.runs.length} runs`;
+    const text = one => `k = ${one.k}: ${points(one.middle)} points${interval(one)}, ${one.runs.length} run${one.runs.length === 1 ? "" : "s"}`;
     said.textContent = !chosen.length ? "Choose a language."
       : base === null ? "No gain can be stated: k = 0 lacks one of these languages here."
-        : `${now.name}, ${chosen.length} of ${now.languages.length} languages. ${found.map(text).join("; ")}.`
-          + (lacking ? ` ${lacking} runs lack one of these languages and are left out.` : "");
+        : `${now.name} by ${now.metric}, ${chosen.length} of ${now.languages.length} languages. ${found.map(text).join("; ")}.`
+          + (lacking ? ` Left out: ${lacking} run${lacking === 1 ? " that lacks" : "s that lack"} one of these languages.` : "");
     if (!found.length) { drawing.replaceChildren(); return; }
     const all = [0, ...found.flatMap(one => [one.middle + (one.half ?? 0), one.middle - (one.half ?? 0),
       ...one.runs.map(run => run.gain)])];
@@ -204,10 +257,12 @@
       });
     }
     const size = { width: width + 66, height: height + 60, viewBox: `0 0 ${width + 66} ${height + 60}` };
-    drawing.replaceChildren(svg("svg", { class: "curve gain", role: "img", "aria-label": said.textContent, ...size }, panel));
+    const curve = svg("svg", { class: "curve gain", role: "img", "aria-label": said.textContent, ...size }, panel);
+    ready(curve);
+    drawing.replaceChildren(curve);
   };
 
   figure.prepend(make("h3", { textContent: "Look closer" }), controls, drawing, said);
   figure.hidden = false;
-  target();
+  target(data.targets[0].name);
 })();

@@ -11,11 +11,25 @@ from xstilts.spec import one_of
 from xstilts.store import Store
 
 from . import rows, stats
-from .evidence import FEW_SHOT, HELD_OUT, LOGME, MNLI, PROBE, SIZE, TASKEMB, TEXTEMB, Candidate, Scores, Study, Target
+from .evidence import (
+    FEW_SHOT,
+    HELD_OUT,
+    LOGME,
+    MNLI,
+    PROBE,
+    SIZE,
+    TASKEMB,
+    TEXTEMB,
+    TRAINED,
+    Candidate,
+    Scores,
+    Study,
+    Target,
+)
 from .stats import Summary, summarise
 
 FITTED = "fitted"
-ORDER = (HELD_OUT, FEW_SHOT, LOGME, PROBE, FITTED, TASKEMB, TEXTEMB, SIZE, MNLI)
+ORDER = (HELD_OUT, FEW_SHOT, LOGME, PROBE, FITTED, TASKEMB, TRAINED, TEXTEMB, SIZE, MNLI)
 """The rankers; which of two comes first counts only where nothing measured tells them apart."""
 CHOSEN = "as chosen here"
 PENALTY = 1.0
@@ -49,7 +63,8 @@ def select(store: Store, plan_name: str, task: str, split: str = "", languages: 
         ValueError: for a study without intermediate trainings on targets, or a split or language not measured.
     """
     plan = store.plan(plan_name)
-    study = Study(store, plan, stats.sections(rows.rows(store, plan), plan))
+    table = rows.rows(store, plan)
+    study = Study(store, plan, stats.sections(table, plan))
     if not study.targets:
         raise ValueError(f"the study {plan_name!r} has no complete measurement of a target after intermediate training")
     own = [one for one in study.targets if one.section.key["task"] == task]
@@ -62,7 +77,10 @@ def select(store: Store, plan_name: str, task: str, split: str = "", languages: 
     else:
         facts = _elsewhere(study, task, languages, found)
     facts |= {"study": plan_name, "target": task, "miniature": any(one.section.miniature for one in study.targets)}
-    return facts | {"rankers": _rankers(study, found)}
+    asked = {(one.section.key["task"], one.section.key["split"]) for one in (own or study.targets)}
+    planned = {id for id, declared in rows.leaves(plan) if (declared["task"], declared["split"]) in asked}
+    missing = planned - set(table["stage"].to_pylist())
+    return facts | {"rankers": _rankers(study, found), "planned": len(planned), "missing": len(missing)}
 
 
 # -- how good the rankers are -----------------------------------------------------------------------------
