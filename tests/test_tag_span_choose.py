@@ -399,6 +399,31 @@ def test_gold_spans_of_xquad_are_nearly_all_there_is_to_get(
     assert score(table, "span", "characters", language)["values"][0]["f1"] > 0.99
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "split"), [("xquad", "test"), ("mlqa", "dev"), ("tydiqa", "dev")])
+def test_an_answer_that_does_not_come_back_is_long_or_ends_inside_a_piece(
+    name: str, split: str, xlm_r: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, num_whole, num_all = find(name), 0, 0
+    for code in task.languages_of(split):
+        if not available(task, split, code, data_dir):
+            continue
+        given = [e for e in examples(task, split, code, data_dir)[:300] if isinstance(e, Passage)]
+        data = encoded(task.kind, given, xlm_r, 384)
+        with monkeypatch.context() as patch:
+            table = Fed(task.kind).predictions(data, given, patch, budget=20_000)
+        for example, text in zip(given, table["prediction"].to_pylist(), strict=True):
+            answer, start = example.answers[0]
+            pieces = xlm_r(example.context, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+            inside = [piece for piece in pieces if piece[0] < start + len(answer) and start < piece[1]]
+            covered = example.context[inside[0][0] : inside[-1][1]].strip()
+            num_whole += (is_whole := text.strip() == answer.strip())
+            assert is_whole or len(inside) > 30 or covered != answer.strip(), (code, example.id, answer, text)
+        num_all += len(given)
+    assert num_all, f"no {name} in {data_dir}"
+    assert num_whole >= 0.86 * num_all
+
+
 @pytest.mark.parametrize("name", ["panx", "udpos"])
 def test_no_word_of_real_sentences_is_lost(name: str, xlm_r: Any, data_dir: Path) -> None:
     task = find(name)

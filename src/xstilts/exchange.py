@@ -162,7 +162,7 @@ def read_pairs(path: Path, language: str) -> set[tuple[str, str]]:
 
 
 def read_rankings(path: Path, mentions: set[str]) -> dict[str, list[str]]:
-    """Read Mewsli-X's rankings: by each of the ids of ``mentions`` the ids of its first `NUM_RANKED` entities.
+    """Read Mewsli-X's rankings: by each id of ``mentions`` the ids of its entities, of which `NUM_RANKED` count.
 
     Raises:
         Misfit: for other ids.
@@ -180,7 +180,7 @@ def _text(value: Any) -> str:
 def _ranking(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(entity, str) for entity in value):
         raise ValueError(f"expected a list of ids of entities, best first, got {str(value)[:60]}")
-    return value[:NUM_RANKED]
+    return value
 
 
 def _spellings(task: Task) -> dict[str, str]:
