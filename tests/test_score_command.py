@@ -40,6 +40,9 @@ def test_scores_are_printed_in_percent_or_as_one_document_of_fractions(bucc: Pat
     assert document["tasks"]["bucc"]["languages"]["de"]["f1"] == 0.5
     assert document["tasks"]["bucc"]["mean"] is None
     assert document["mean"] is None
+    page = (REPOSITORY / "docs" / "command-line.md").read_text()
+    (row,) = re.findall(r"^\| `score` \| (.+) \|$", page, re.MULTILINE)
+    assert {*document["tasks"]["bucc"], "not_scored"} <= set(re.findall(r"\w+", row))
 
 
 def test_the_document_has_the_keys_that_the_page_lists(bucc: Path) -> None:
