@@ -21,8 +21,9 @@ from xstilts.engine.kinds import KINDS
 from xstilts.engine.model import Model
 from xstilts.engine.packing import collate
 from xstilts.engine.probe import drawn, squared_gradients
+from xstilts.metrics.transferability import MOMENTS
 from xstilts.mixture import Budget, Mixture
-from xstilts.probes import MOMENTS, Probe
+from xstilts.probes import Probe
 from xstilts.recipe import STILTS
 from xstilts.stage import Encoder, Evaluate, Stage, Train, Views, label, root
 from xstilts.study import Plan, Sources, make_plan

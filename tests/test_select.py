@@ -22,7 +22,7 @@ from xstilts.engine import Context, perform
 from xstilts.metrics import transferability
 from xstilts.metrics.selection import ndcg, spearman
 from xstilts.mixture import Budget, Mixture
-from xstilts.probes import MOMENTS, Probe
+from xstilts.probes import Probe
 from xstilts.recipe import STILTS
 from xstilts.report import rows, stats
 from xstilts.report.evidence import (
@@ -219,7 +219,8 @@ def test_trainings_are_compared_by_what_they_kept_and_older_ones_by_nothing(tmp_
     kept |= {trained(ENCODER, "mnli", seed=seed): (1 + seed, 2 - seed) for seed in SEEDS}
     for model, vector in kept.items():
         column = pa.array([list(vector)], pa.list_(pa.float32(), 2))
-        made.add(model, tables={MOMENTS: pa.table({"layer": pa.array([1], pa.int16()), "vector": column})})
+        table = pa.table({"layer": pa.array([1], pa.int16()), "vector": column})
+        made.add(model, tables={transferability.MOMENTS: table})
     for one in (made, older):
         one.target("xnli", NLI)
         one.target("tatoeba", BITEXT)

@@ -13,8 +13,6 @@ from .tasks import find
 
 LABELLED = ("classify", "choose", "tag")
 """Kinds whose rows have one label for a vector, so that a probe keeps labelled vectors."""
-MOMENTS = "moments.parquet"
-"""What a training keeps beside its weights, of its own gradients (`engine.moments`)."""
 _WITH_GRADIENTS = ("classify", "choose", "tag", "span")  # their loss is a sum over examples
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from xstilts.probes import MOMENTS
+from xstilts.metrics.transferability import MOMENTS
 
 from .encoder import layers_of
 from .model import Model

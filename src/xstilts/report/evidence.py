@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xstilts.metrics import transferability
-from xstilts.probes import MOMENTS
 from xstilts.store import Store
 from xstilts.tasks import find
 from xstilts.tasks.made import MINIATURE_OF
@@ -267,7 +266,7 @@ def _moments(folder: Path) -> Any:
     """The squared gradients [L, H] of a training, ``None`` where it kept none, as those of older versions."""
     import pyarrow.parquet as pq
 
-    path = folder / MOMENTS
+    path = folder / transferability.MOMENTS
     return _matrix(pq.read_table(path, columns=["vector"])["vector"]) if path.is_file() else None
 
 
