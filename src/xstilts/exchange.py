@@ -45,7 +45,7 @@ from .tasks import (
 )
 from .tasks import profile as find_profile
 from .tasks.readers import jsonl, lines
-from .tasks.readers.text import document_text, text_lines
+from .tasks.readers.text import document_text, encodable, text_lines
 from .untrusted import plain
 
 if TYPE_CHECKING:
@@ -266,6 +266,8 @@ def _by_id(path: Path, ids: set[str], what: str, asked: str, parse: Callable[[An
             found[id] = parse(value)
         except ValueError as error:
             raise ValueError(f"{path}: id {id!r}: {error}") from error
+        if not encodable([id, value]):
+            raise ValueError(f"{path}: id {id!r}: expected text, got half of a surrogate pair in {value!r}")
     missing, unknown = sorted(ids - found.keys()), sorted(found.keys() - ids)
     if missing or unknown:
         message = f"{path}: expected one {what} for each of {len(ids):,} {asked}, got {len(found):,}"

@@ -53,18 +53,21 @@ def plain(what: str, name: Any, pattern: re.Pattern[str] = PLAIN) -> str:
     return name
 
 
-def parsed(data: bytes | str) -> Any:
+def parsed(data: bytes) -> Any:
     """What a document of JSON says.
 
     Raises:
-        ValueError: for what is none, nested too deeply, or larger than `MAX_JSON_BYTES`.
+        ValueError: for what is none or no UTF-8, nested too deeply, larger than `MAX_JSON_BYTES`, or has half a surrogate pair.
     """
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"{len(data):,} bytes of JSON: expected at most {MAX_JSON_BYTES:,}")
     try:
-        return json.loads(data)
+        found = json.loads(data.decode("utf-8-sig"))
+        if b"\\u" in data:
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("JSON that is nested too deeply") from error
+    return found
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
     if not file.is_file():
         raise ValueError(f"{folder}: no config.json; expected the folder of a Hugging Face encoder")
     values = hub.read_config(file)
-    _check_architecture(values.get("model_type", ""), str(file), needs_code="auto_map" in values)
+    _check_architecture(str(values.get("model_type", "")), str(file), needs_code="auto_map" in values)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of the class's own checks, which have many types
