@@ -57,7 +57,8 @@ def parsed(data: bytes) -> Any:
     """What a document of JSON says.
 
     Raises:
-        ValueError: for what is none or no UTF-8, nested too deeply, larger than `MAX_JSON_BYTES`, or has half a surrogate pair.
+        ValueError: for what is none or no UTF-8, nested too deeply, larger than `MAX_JSON_BYTES`, or has half a
+            surrogate pair.
     """
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"{len(data):,} bytes of JSON: expected at most {MAX_JSON_BYTES:,}")
