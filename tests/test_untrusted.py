@@ -106,6 +106,14 @@ def test_a_foreign_manifest_looks_at_nothing_outside_the_cache(field: str, value
         manifest.read(file)
 
 
+def test_a_file_of_a_manifest_with_an_endless_name_is_not_there(tmp_path: Path) -> None:
+    entry = {"type": "model", "repo": "a" * 255, "commit": "c", "path": "p", "bytes": 1, "sha256": "0", "date": "2026"}
+    file = tmp_path / "m.json"
+    file.write_text(json.dumps({"format": 1, "files": [entry | {"xstilts": "0"}]}))
+    count, problems = manifest.verify(file)
+    assert (count, problems[0].rpartition(": ")[2]) == (1, "not in the Hugging Face cache")
+
+
 @pytest.mark.parametrize("shard", ["../other.safetensors", "/tmp/other.safetensors", 5, None, ["a"]])
 def test_shards_of_weights_lie_in_their_folder(shard: Any, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
