@@ -90,7 +90,13 @@ def test_the_loss_is_simcse_by_hand(with_negatives: bool) -> None:
     head = embed.Head(2, "cls", scale=20.0)
     targets = {"negative": torch.ones(3)} if with_negatives else {}
     batch = SimpleNamespace(
-        ids=None, packing=None, types=None, starts=torch.arange(len(points)), num_examples=3, targets=targets
+        ids=None,
+        packing=None,
+        types=None,
+        starts=torch.arange(len(points)),
+        num_examples=3,
+        targets=targets,
+        shared=None,
     )
     found = embed.loss(lambda *_: hidden, head, batch, torch.Generator())
     terms = []

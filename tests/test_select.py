@@ -23,6 +23,7 @@ from xstilts.metrics import transferability
 from xstilts.metrics.selection import ndcg, spearman
 from xstilts.mixture import Budget, Mixture
 from xstilts.probes import Probe
+from xstilts.provenance import record_of
 from xstilts.recipe import STILTS
 from xstilts.report import rows, stats
 from xstilts.report.evidence import (
@@ -39,7 +40,7 @@ from xstilts.report.evidence import (
     is_mnli,
 )
 from xstilts.report.select import CHOSEN, FITTED, Quality, _elsewhere_good, choose, fitted, judge, judged, select
-from xstilts.run import _finish, _record
+from xstilts.run import _finish
 from xstilts.select_command import in_words
 from xstilts.stage import Data, Encoder, Evaluate, Stage, Tiny, Train, Views, label
 from xstilts.store import Store
@@ -558,7 +559,7 @@ def test_the_whole_way_on_a_small_miniature(cache_dir: Path, tmp_path: Path, cal
         out.mkdir()
         inputs = {other.id: opened.payload(other.id) for other in stage.inputs}
         done = perform(stage, out, Context(inputs=inputs, work=opened.work(id), data_dir=None, cache_dir=cache_dir))
-        opened.publish(id, out, _record(stage, done, {}, datetime.now(UTC), 1.0))
+        opened.publish(id, out, record_of(stage, done, {}, datetime.now(UTC), 1.0))
         _finish(stage, opened)
     said = select(opened, "selection", "mini-xnli", languages=("de",))
     assert set(said["candidates"][0]["says"]) == {FEW_SHOT, LOGME, PROBE, TASKEMB, TRAINED, TEXTEMB, SIZE, MNLI, FITTED}

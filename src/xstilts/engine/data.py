@@ -156,7 +156,7 @@ def tokenised(
         )
     )
     path = cache_dir / "tokens" / f"{key}.arrow"
-    if not _whole(path):
+    if (found := _found(path)) is None:
         parts = [(part.language, rows_of(part, translated or {}, data_dir)) for part in data]
         examples = [example for _, part in parts for example in part]
         if shuffled is not None:
@@ -180,17 +180,18 @@ def tokenised(
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             os.replace(part, path)
-    status = path.stat()
-    return copy.copy(_opened(path, status.st_ino, status.st_mtime_ns))  # whoever has it may number its ids anew
+        found = _found(path)
+        assert found is not None
+    return copy.copy(found)  # whoever has it may number its ids anew
 
 
-def _whole(path: Path) -> bool:
-    """Whether a file of tokens is there from its beginning to its end; one that is cut off is made anew."""
+def _found(path: Path) -> Tokenised | None:
+    """A file of tokens, or nothing where it is not there from its beginning to its end: cut off, it is made anew."""
     try:
-        with pa.memory_map(str(path)) as file:
-            return pa.ipc.open_file(file).num_record_batches > 0
+        status = path.stat()
+        return _opened(path, status.st_ino, status.st_mtime_ns)
     except (FileNotFoundError, pa.ArrowInvalid):
-        return False
+        return None
 
 
 @functools.lru_cache(_MAX_OPEN)
