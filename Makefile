@@ -8,8 +8,9 @@ DIST_STUDY ?= demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTHON_FILES := src tests benchmarks docs/conf.py
 
-.PHONY: demo test test-slow test-ray test-trackers fuzz soak lint check dist format lock clean
+.PHONY: demo test test-slow test-ray test-trackers fuzz soak lint docs check dist format lock clean
 
 # The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
@@ -48,8 +49,8 @@ test-trackers: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_sinks.py
 
 lint: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/mypy
 
 # Wheel and sdist, each installed into a new environment outside the tree, with the demo run from an empty folder.
@@ -57,12 +58,17 @@ dist: $(READY)
 	$(BIN)/python .ci/lock.py install $(EXTRAS) dist
 	.ci/dist $(BIN)/python $(DIST_STUDY)
 
-check: lint
+# The documentation site in site/index.html, without the network; whatever Sphinx warns of, such as a link to nothing, fails.
+docs: $(READY)
+	$(BIN)/python .ci/lock.py install $(EXTRAS) docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site
+
+check: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 format: $(READY)
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format $(PYTHON_FILES)
+	$(BIN)/ruff check --fix $(PYTHON_FILES)
 
 # Nothing is installed but files whose hashes are in requirements.lock.
 $(READY): pyproject.toml requirements.lock
@@ -78,4 +84,4 @@ lock:
 	PATH=$(abspath $(VENV)-lock/bin):$$PATH $(VENV)-lock/bin/python .ci/lock.py write
 
 clean:
-	rm -rf $(VENV) $(VENV)-lock $(DEMO) dist soak
+	rm -rf $(VENV) $(VENV)-lock $(DEMO) dist soak site

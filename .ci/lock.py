@@ -41,8 +41,11 @@ def canonical(requirement: str) -> str:
 
 
 def blocks(text: str) -> dict[str, str]:
-    """The entries of a lock file by name."""
-    return {match["name"]: match[0] for match in _BLOCK.finditer(text)}
+    """The entries of a lock file by name; those of other versions for other Pythons together."""
+    found: dict[str, str] = {}
+    for match in _BLOCK.finditer(text):
+        found[match["name"]] = "\n".join([*filter(None, [found.get(match["name"])]), match[0]])
+    return found
 
 
 def shown(text: str, project: dict, extras: list[str], cuda: bool) -> str:

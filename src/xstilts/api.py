@@ -63,7 +63,7 @@ class Study:
 
     @functools.cached_property
     def plan(self) -> Plan:
-        """All of its stages, checked: ``stages`` by id, inputs first, ``leaves``, and ``note``."""
+        """All of its stages, checked, as ``stages`` by id, inputs first, ``leaves``, and ``note``."""
         from .named import defaults, leaves, spelled
         from .options import cache_folder, check_data, plan_of
         from .spec import one_of

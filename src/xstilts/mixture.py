@@ -34,7 +34,7 @@ class Mixture(Value):
     to n^(1/``text_temperature``) (Conneau et al. 2020: 1/0.3); 1 is every row once.
 
     ``shuffled_labels`` permutes the labels of each task's training rows among these, anew for every seed of the stage
-    (`tasks.shuffling`): a control that sees the same text with the same labels and learns nothing of what they mean.
+    (``tasks.shuffling``): a control that sees the same text with the same labels and learns nothing of what they mean.
     """
 
     kind: ClassVar[str] = "mixture"

@@ -126,7 +126,7 @@ class Robust(Value):
 
 @dataclass(frozen=True)
 class Recipe(Value):
-    """How a Train stage optimises: AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
+    """How a Train stage optimises, by default with AdamW, linear warm-up and decay, clipping (jiant 2's defaults).
 
     No decay on biases and normalisation weights. Sequences longer than ``max_tokens`` lose tokens from the
     end of their longest segment first. ``hidden_dropout=None`` keeps the encoder's own rate;
@@ -138,7 +138,7 @@ class Recipe(Value):
     pooler, 100).
 
     A head reads what ``aggregation`` makes of the hidden states of each token: the ``last``, a learned ``mix`` of all,
-    or ``attention`` over all from the last (`engine.aggregation` has the formulas). ``layer_decay`` makes the rate of
+    or ``attention`` over all from the last (``engine.aggregation`` has the formulas). ``layer_decay`` makes the rate of
     layer l of L ``learning_rate * layer_decay ** (L - l)``, l = 0 for the embeddings; heads have the full rate.
     ``frozen_layers`` leaves weights as they are: 0 those of the embeddings, n also those of the n lowest layers.
 

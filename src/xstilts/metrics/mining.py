@@ -54,7 +54,7 @@ class PairF1(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The number that XTREME averages: F1."""
+        """F1, the number that XTREME averages."""
         return self.f1
 
 
@@ -101,7 +101,7 @@ class Mined(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The number that XTREME averages: F1."""
+        """F1, the number that XTREME averages."""
         return self.f1
 
 
@@ -116,12 +116,13 @@ def margin_scores(forward: Neighbours, backward: Neighbours, *, margin: str = "r
       margin that XTREME calls ``distance``.
     * ``absolute``: sim.
 
-    `retrieval.accuracy_at_1` of the result is margin-based retrieval from stored neighbours of both directions.
+    `xstilts.metrics.retrieval.accuracy_at_1` of the result is margin-based retrieval from stored neighbours of both
+    directions.
 
     Args:
         forward: the nearest of the C candidates for each of the Q queries, at least the k (or all C) nearest.
         backward: the nearest of the Q queries for each of the C candidates, at least the k (or all Q) nearest.
-        margin: one of `MARGINS`.
+        margin: one of ``MARGINS``.
         k: size of a neighbourhood.
 
     Returns:
@@ -154,7 +155,7 @@ def mine(
         forward: the nearest target sentences of each source sentence.
         backward: the nearest source sentences of each target sentence.
         margin: as in `margin_scores`.
-        retrieval: one of `RETRIEVALS`.
+        retrieval: one of ``RETRIEVALS``.
         k: as in `margin_scores`.
 
     Raises:
@@ -287,7 +288,7 @@ def margin_accuracy(forward: Neighbours, backward: Neighbours, gold: ArrayLike, 
         k: as in `margin_scores`.
 
     Raises:
-        ValueError: as `margin_scores` and `retrieval.accuracy_at_1`.
+        ValueError: as `margin_scores` and `xstilts.metrics.retrieval.accuracy_at_1`.
     """
     return accuracy_at_1(*margin_scores(forward, backward, margin=margin, k=k), gold)
 

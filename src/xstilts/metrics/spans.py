@@ -47,7 +47,7 @@ class SpanF1(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The number that XTREME averages: F1."""
+        """F1, the number that XTREME averages."""
         return self.f1
 
 
@@ -75,7 +75,7 @@ def span_f1(predictions: Tags, golds: Tags, *, compat: str = "seqeval-0.0.12") -
     Args:
         predictions: for each sentence the predicted tags.
         golds: for each sentence the gold tags, as many.
-        compat: the version of seqeval to agree with, one of `COMPATS`.
+        compat: the version of seqeval to agree with, one of ``COMPATS``.
 
     Raises:
         ValueError: for no sentences, other lengths, an empty tag or an unknown ``compat``.

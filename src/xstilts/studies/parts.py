@@ -83,7 +83,7 @@ def sequence(
         budgets: one for each of them.
         recipe: of every training, which gets its own task's overrides alone.
         seed: of every training.
-        mixture: other fields of every training's `Mixture`.
+        mixture: other fields of every training's `xstilts.Mixture`.
     """
     for name, budget in zip(tasks, budgets, strict=True):
         own = replace(recipe, overrides=tuple(override for override in recipe.overrides if override.task == name))
@@ -266,7 +266,7 @@ class Target:
                 yield tuned
 
     def leaves(self, models: Iterable[Model], views: Views, **settings: Any) -> Iterator[Evaluate]:
-        """The measurements of models, with what else `Evaluate` is to be given."""
+        """The measurements of models, with what else `xstilts.Evaluate` is to be given."""
         for model in models:
             own = views_of(model, self.task, views)
             for language in self.languages:

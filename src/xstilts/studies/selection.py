@@ -46,7 +46,7 @@ def selection(
     layers: tuple[int, ...] = (),
     prefix: str = "auto",
 ) -> Iterator[Stage]:
-    """Yield what `xstilts select` reads: single tasks measured on targets, as by scaling, and cheaper evidence.
+    """Yield what ``xstilts select`` reads: single tasks measured on targets, as by scaling, and cheaper evidence.
 
     The evidence reads no row that is scored: vectors of training rows, English dev rows, and a bitext of its own.
 

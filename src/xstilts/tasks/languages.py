@@ -103,7 +103,7 @@ PAIR = "-"
 
 
 def language(code: str) -> Language:
-    """The language of a code, `MULTILINGUAL` for ``mul``; of a pair, what its two have in common.
+    """The language of a code, ``MULTILINGUAL`` for ``mul``; of a pair, what its two have in common.
 
     Raises:
         ValueError: for an unknown code, with the near ones.

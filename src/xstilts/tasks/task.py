@@ -279,7 +279,7 @@ class Task:
         name: name in studies; a slice is named ``<whole>@<slice>``.
         kind: what is predicted.
         example: canonical row to example.
-        languages: codes of `languages`.
+        languages: codes of ``xstilts.tasks.LANGUAGES``.
         splits: the splits there are.
         source: where rows come from: one source or several in order of preference; none for a union.
         rows: official number of rows: canonical split to a count, or to counts by language, which then

@@ -1,8 +1,8 @@
 """Readers of official release formats: one row at a time, with the file and the place in it in every error.
 
-Every reader takes the paths of a `Files` source in order and the canonical names of the columns, tells gzip by its
-content, and either yields every row of the release or raises: a row that is left out is left out by a rule in the
-reader's name, and the declared number of rows counts it.
+Every reader takes the paths of a `xstilts.tasks.Files` source in order and the canonical names of the columns, tells
+gzip by its content, and either yields every row of the release or raises: a row that is left out is left out by a rule
+in the reader's name, and the declared number of rows counts it.
 """
 
 from .document import squad, squad_without
