@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections import _tuplegetter  # type: ignore[attr-defined]
+from collections import _tuplegetter
 
 import typer.main
 from sphinx.application import Sphinx

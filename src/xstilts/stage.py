@@ -264,8 +264,8 @@ class Merge(Stage):
     * *greedy*: a soup (Wortsman et al. 2022, arXiv 2203.05482, Recipe 1): best first by ``held_out``, a model stays if
       the average with it is no worse.
 
-    ``scale`` and ``density`` are those of ``MERGE_SCALES`` and ``MERGE_DENSITIES`` unless they are given. The order of the
-    models means nothing. The plan fills ``data``, the held-out rows.
+    ``scale`` and ``density`` are those of ``MERGE_SCALES`` and ``MERGE_DENSITIES`` unless they are given. The order of
+    the models means nothing. The plan fills ``data``, the held-out rows.
     """
 
     kind: ClassVar[str] = "merge"
