@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import xstilts
 from conftest import REPOSITORY
 from program import Call, environment
 from xstilts import Evaluate, Study, score
+from xstilts.run_command import run_command
 from xstilts.store import Store
 
 NOTEBOOK = REPOSITORY / "examples" / "notebook.ipynb"
@@ -128,6 +130,26 @@ def test_scores_of_prediction_files(tmp_path: Path, call: Call) -> None:
     words = (str(tmp_path / "predictions"), "--data", str(tmp_path / "data"), "--json")
     found = score(tmp_path / "predictions", data=tmp_path / "data")
     assert found == json.loads(call("score", *words).out)
+
+
+def test_a_run_has_the_options_of_its_command(tmp_path: Path) -> None:
+    ours, commands = (inspect.signature(one).parameters for one in (Study.run, run_command))
+    elsewhere = {"study", "parameters", "store", "data", "cache", "report", "profile", "as_json"}
+    assert [name for name in commands if name not in elsewhere] == [name for name in ours if name != "self"]
+    assert all(commands[name].default == one.default for name, one in ours.items() if name != "self")
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    assert all(f"`{name}`" in page for name in ours if name != "self")
+    study = Study(mine(), store=tmp_path / "store", cache=tmp_path / "cache")
+    for wrong, message in (
+        ({"executor": "rai"}, "--executor"),
+        ({"workers": 2}, "--workers 2: expected --executor ray"),
+        ({"retries": -1}, "--retries -1: expected at least 0"),
+        ({"stall_minutes": float("nan")}, "--stall-minutes nan: expected at least 0"),
+        ({"remake": ["train-0"]}, "stage of the study"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            study.run(**wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_page_names_what_there_is() -> None:

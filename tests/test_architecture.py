@@ -50,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "executor": {"watch"},
     "named": {"studies", "spec"},
     "provenance": {"version", "stage", "probes", "spec"},
-    "watch": {"engine"},  # the phases that this process has begun
+    "watch": set(),
     "run": {
         "engine",
         "scoring",
@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     "timing": {"run", "store", "stored", "study", "stage", "spec"},
     "ray_executor": {"executor", "ending", "spec"},
     "live": {"run", "study", "stage"},  # it is a view of a run, as progress is
-    "sinks": {"run", "store", "study", "stage", "ending", "spec"},  # and so is this
+    "sinks": {"run", "executor", "store", "study", "stage", "ending", "spec"},  # and so is this
     "report": {"scoring", "store", "study", "stage", "recipe", "mixture", "tasks", "metrics", "spec"},
     "options": {"engine", "named", "sinks", "studies", "store", "study", "stage", "tasks"},
     "exchange": {"scoring", "metrics", "tasks", "spec"},
@@ -91,20 +91,7 @@ ARROWS: dict[str, set[str]] = {
     "serve_command": {"ending", "options", "live", "report", "store"},
     "api": {  # what the commands do, for Python
         *("export_command", "run_command", "score_command", "select_command", "status_command"),
-        *(
-            "ending",
-            "live",
-            "named",
-            "options",
-            "progress",
-            "report",
-            "run",
-            "sinks",
-            "spec",
-            "stage",
-            "store",
-            "study",
-        ),
+        *("ending", "named", "options", "report", "run", "spec", "stage", "store", "study"),
     },
     "cli": {
         *("version", "ending", "options", "named", "scoring", "store", "studies", "study", "stage"),
@@ -118,7 +105,6 @@ EVERYWHERE = {"untrusted"}  # whatever reads a file may meet one that somebody e
 # Imported inside functions only, so that the part itself loads without them.
 LAZY: dict[str, set[str]] = {
     "run": {"engine", "scoring"},
-    "watch": {"engine"},
     "named": {"studies"},
     "options": ARROWS["options"],
     "export_command": ARROWS["export_command"] - {"ending", "options"},

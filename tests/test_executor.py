@@ -74,7 +74,6 @@ class Cluster:
     max_losses: int = 2
     started: list[There] = field(default_factory=list)
     given: list[tuple[int, str]] = field(default_factory=list)
-    closed: bool = False
 
     def begin(self, job: Job) -> None:
         assert job.target is run_module._worker
@@ -90,10 +89,6 @@ class Cluster:
 
     def stop(self, processes: Sequence[There]) -> None:
         raise AssertionError("nobody asked to stop")
-
-    def close(self) -> None:
-        assert all(process.ended for process in self.started)
-        self.closed = True
 
 
 class Seen(Quiet):
@@ -118,7 +113,7 @@ def go(tmp_path: Path, cluster: Cluster, *leaves: Fake, slots: int) -> tuple[Out
     try:
         return run(plan_of(*leaves), Store.open(tmp_path / "store"), settings, seen, cluster), seen
     finally:
-        assert cluster.closed
+        assert all(process.ended for process in cluster.started)
         assert seen.over
 
 

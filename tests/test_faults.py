@@ -17,12 +17,13 @@ import pytest
 from fakes import Fake, plan_of, runs
 from test_run import ALL_NAMES, BASE, LEAVES, go, orders, store  # noqa: F401
 from xstilts.engine.phases import Phases
+from xstilts.engine.signs import Pulse
 from xstilts.live import runs as live_runs
 from xstilts.progress import Plain
 from xstilts.run import Settings, run
 from xstilts.stage import label
 from xstilts.store import Store
-from xstilts.watch import Patience, Pulse
+from xstilts.watch import Patience
 
 # -- workers that die or hang -----------------------------------------------------------------------------
 
@@ -75,6 +76,9 @@ def test_a_worker_that_works_gives_signs_and_one_that_waits_does_not() -> None:
     phases("data")
     assert signs("cpu", compute), "as rows are tokenised"
     assert signs("cuda:0", compute), "or an encoder is loaded"
+    phases("forward")
+    assert signs("cpu+cpu", compute), "on the first of several CPUs"
+    phases("data")
     assert not signs("cpu", lambda: time.sleep(0.6))
     assert signs("cuda:0", lambda: (time.sleep(0.2), phases("steps"), time.sleep(0.3)))
     assert not signs("cuda:0", compute), "it waits for the device, as fast as it can"

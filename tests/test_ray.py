@@ -146,7 +146,7 @@ def test_a_study_with_a_node_killed_in_a_training_ends_as_the_local_one(
     assert len(json.loads(life.answer.read_text())["done"]) == 4  # and not a word of Ray's own
     said = life.errors.read_text()
     assert "on the Ray cluster at" in said
-    assert re.search(r"\] lost train .*another worker goes on", said)
+    assert re.search(r"\] lost train .*the worker process died \(", said)
     assert_same(life.store, undisturbed, 2, 2)
     assert resumed(life.store) == 1
     assert not list(life.store.glob("locks/.driver-*"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -94,8 +93,15 @@ class Study:
         self,
         *,
         device: str = "auto",
+        executor: str = "local",
+        address: str | None = None,
+        workers: int | None = None,
+        worker_gpus: float | None = None,
         keep: str = "all",
+        remake: Sequence[str] | None = None,
         checkpoint_seconds: float = 120.0,
+        stall_minutes: float = 30.0,
+        retries: int = 2,
         recompute_activations: bool = False,
         track: str | None = None,
         quiet: bool = False,
@@ -108,33 +114,28 @@ class Study:
         Returns:
             What was done: ``done``, ``found``, ``failed`` (by id), ``blocked``, ``interrupted``, ``exit_code``.
         """
-        from .ending import complain
-        from .live import Told
-        from .named import study_file
-        from .options import cache_folder, devices_of
-        from .progress import view_for
-        from .run import KEEP, Settings, View, run
-        from .sinks import Tracked, parse
-        from .spec import one_of
-        from .store import Store
+        from .run_command import carried_out, view_of
 
-        one_of("keep", keep, KEEP)
-        tracks = parse(track) if track is not None else ()
-        settings = Settings(
-            data_dir=self.data_folder,
-            cache_dir=cache_folder(self.cache_folder),
-            devices=devices_of(device, self.plan),
-            checkpoint_seconds=checkpoint_seconds,
+        view = view_of(self.store_folder, track, quiet=quiet)
+        _, outcome = carried_out(
+            self.plan,
+            self._study if isinstance(self._study, str) else "",
+            self.store_folder,
+            self.data_folder,
+            self.cache_folder,
+            view,
+            device=device,
+            executor=executor,
+            address=address,
+            workers=workers,
+            worker_gpus=worker_gpus,
             keep=keep,
+            remake=remake or (),
+            checkpoint_seconds=checkpoint_seconds,
+            stall_minutes=stall_minutes,
+            retries=retries,
             recompute_activations=recompute_activations,
-            study_file=study_file(self._study) if isinstance(self._study, str) else None,
         )
-        view: View = Told(view_for(sys.stderr, quiet=quiet), self.store_folder)
-        store = Store.open(self.store_folder)
-        store.write_plan(self.plan.study, self.plan.document())
-        outcome = run(self.plan, store, settings, Tracked(view, self.store_folder, tracks) if tracks else view)
-        for id, what in outcome.failed.items():
-            complain(f"{id} failed: {what}")
         return outcome
 
     def status(self) -> dict[str, Any]:

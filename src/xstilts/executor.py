@@ -68,8 +68,18 @@ class Executor(Protocol):
     def stop(self, processes: Sequence[Any]) -> None:
         """Ask every stage that runs to write a checkpoint and stop."""
 
-    def close(self) -> None:
-        """Called once, when every process was ended."""
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Let a process that is started inherit that Ctrl-C is ignored: it is the driver's to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 class LocalProcess:
@@ -135,14 +145,8 @@ class Local:
             args=args,
             daemon="+" not in device,  # a daemon may start no process, and its stages have some on several devices
         )
-        handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches the driver only
-        try:
+        with without_interrupts():
             process.start()
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, handler)
         theirs.close()
         written.close()
         return LocalProcess(process, ours, stacks)
@@ -155,6 +159,3 @@ class Local:
     def stop(self, processes: Sequence[LocalProcess]) -> None:
         """Set the event that every process has."""
         self.stopping.set()
-
-    def close(self) -> None:
-        """Nothing is left."""

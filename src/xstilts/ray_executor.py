@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .ending import complain
+from .ending import complain, said
 from .executor import Job, Local
 from .spec import digest
 
@@ -46,12 +46,19 @@ class RayExecutor:
         address = address or os.environ.get("RAY_ADDRESS")
         own: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 100 << 20}
         host, _, port = (address or "").rpartition(":")
-        try:
-            if port.isdigit():  # Ray itself knocks for ten minutes
-                socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
-            ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
-        except Exception as error:  # Ray has no type of its own for it
-            raise ValueError(f"--address {address}: expected HOST:PORT of a Ray cluster, or auto: {error}") from error
+        with contextlib.ExitStack() as closing:
+            nowhere = closing.enter_context(open(os.devnull, "w"))
+            closing.enter_context(contextlib.redirect_stdout(nowhere))  # Ray prints where the answer belongs
+            try:
+                if port.isdigit():  # Ray itself knocks for ten minutes
+                    socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
+                ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
+            except Exception as error:  # Ray has no type of its own for it
+                raise ValueError(
+                    f"--address {address}: expected HOST:PORT of a Ray cluster, or auto: {error}"
+                ) from error
+            closing.callback(ray.shutdown)
+            self.closing = closing.pop_all()
         self.ray, self.address = ray, address
         self.last_ready = time.monotonic()
 
@@ -95,14 +102,12 @@ class RayExecutor:
         paths = {name: getattr(settings, name) for name in ("data_dir", "cache_dir", "study_file")}
         settings = replace(settings, **{name: path and path.absolute() for name, path in paths.items()})
         root = job.store_root.absolute()
-        self.lock = FileLock(root / "locks" / f".driver-{uuid.uuid4().hex}.lock")
-        self.lock.acquire()
-        self.quiet = contextlib.ExitStack()  # Ray prints what befalls it on standard output, where the answer belongs
-        nowhere = self.quiet.enter_context(open(os.devnull, "w"))  # noqa: SIM115
-        self.quiet.enter_context(contextlib.redirect_stdout(nowhere))
+        lock = root / "locks" / f".driver-{uuid.uuid4().hex}.lock"
+        self.closing.callback(lock.unlink, missing_ok=True)
+        self.closing.enter_context(FileLock(lock))
         folder = os.getcwd()
         self.job = replace(job, store_root=root, settings=settings)
-        self.home = Home(Path(self.lock.lock_file), folder, folder in sys.path, packages())
+        self.home = Home(lock, folder, folder in sys.path, packages())
         self.actor = self.ray.remote(max_restarts=0, max_concurrency=3, scheduling_strategy="SPREAD", **self.needs)(
             Host
         )
@@ -130,10 +135,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """Leave the cluster, or end the one that was started here."""
-        self.lock.release()
-        Path(self.lock.lock_file).unlink(missing_ok=True)
-        self.ray.shutdown()
-        self.quiet.close()
+        self.closing.close()
 
 
 class RayProcess:
@@ -159,9 +161,9 @@ class RayProcess:
         try:
             answer = self.ray.get(self.reply)
         except RayError as error:
-            if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
+            if not self.host and (isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False)):
                 raise ValueError(f"a machine of the Ray cluster cannot run xstilts: {error}") from error
-            lines = [line for line in str(error).splitlines() if not line.startswith("\t")]  # those are Ray's own ids
+            lines = [line for line in said(error).splitlines() if not line.startswith("\t")]  # those are Ray's own ids
             self.died = f"{self.host or 'before it was ready'}: {' '.join(lines)[:300]}"
             return
         if self.host:
@@ -212,7 +214,7 @@ class Host:
     """The actor: starts a worker process on its machine as a local run does, and passes messages on."""
 
     def __init__(self, job: Job, home: Home, device: str) -> None:
-        self.executor, self.job, self.home, self.device = Local(), job, home, device
+        self.executor = Local()
         if os.path.isdir(home.folder):
             os.chdir(home.folder)
         if not home.on_path:
@@ -220,13 +222,13 @@ class Host:
         # a spawned process imports the main module of its parent by this name: Ray's own, of no use to a stage
         vars(sys.modules["__main__"]).pop("__file__", None)
         self.executor.begin(job)
+        self.problem = problem(job, home)
+        if not self.problem:  # here, in the actor's main thread: the process ends with the thread that starts it
+            self.process = self.executor.start(device)
 
     def hello(self) -> tuple[str, str]:
-        """The machine's name, and why it cannot do stages of this run, if so; the process is started."""
-        found = problem(self.job, self.home)
-        if not found:
-            self.process = self.executor.start(self.device)
-        return socket.gethostname(), found
+        """The machine's name, and why it cannot do stages of this run, if so; else the process is started."""
+        return socket.gethostname(), self.problem
 
     def send(self, message: Any) -> None:
         """Give the process a stage, under this machine's clock: monotonic clocks differ between machines."""

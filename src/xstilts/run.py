@@ -25,7 +25,7 @@ from .provenance import code_state, record_of
 from .stage import Evaluate, Stage, label
 from .store import Store
 from .study import Plan, Todo
-from .watch import Patience, Pulse, end_with_driver, show_stack_on_request
+from .watch import Patience, show_stack_on_request
 
 KEEP = ("all", "none")
 ELSEWHERE = "done by another run"
@@ -42,7 +42,8 @@ class Settings:
         keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
         recompute_activations: whether a training's backward pass computes each layer again, to save memory.
         stall_seconds: a worker that gives no sign of work for so long is ended; see `watch`.
-        retries: how often a stage is tried again whose worker was ended, died, or met damaged files of its own.
+        retries: how often a stage is tried again whose worker was ended, died, or met damaged files of its own,
+            and so when one of its ranks died.
         study_file: a user's study file, imported by every worker for the tasks it declares.
         where: the machines of the devices, in words.
         perform: ``module:function`` that does a stage; another one only in tests of the graph.
@@ -210,7 +211,6 @@ class _Driver:
         finally:
             for worker in self.workers:
                 self._end(worker)
-            self.executor.close()
 
     def _start(self, slot: int, device: str) -> _Worker:
         return _Worker(slot, device, self.executor.start(device))
@@ -348,7 +348,9 @@ def _worker(
     stop: Any,
 ) -> None:
     """A worker process: does stages until it is told to end or the driver is gone."""
-    end_with_driver()
+    from .engine.signs import Pulse, end_with_parent
+
+    end_with_parent()
     show_stack_on_request(stacks)
     pulse = Pulse(pipe, device, settings.stall_seconds)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group, it is the driver's to handle
@@ -376,7 +378,7 @@ def _worker(
             continue
         stage, todo, sent = message
         pulse.send(("sign",))
-        pulse.send(_attempt(stage, todo, sent, store, settings, device, code, stop, perform, pulse, checked))
+        pulse.send(_attempt(stage, todo, sent, store, settings, device, code, stop, perform, pulse.send, checked))
 
 
 def _attempt(
@@ -389,7 +391,7 @@ def _attempt(
     code: dict[str, str],
     stop: Any,
     perform: Callable[..., dict[str, Any]],
-    pulse: Pulse,
+    send: Callable[[tuple[Any, ...]], None],
     checked: set[str],
 ) -> tuple[str, str]:
     """Do one stage under its claim and publish it; returns how it ended and a note.
@@ -431,7 +433,7 @@ def _attempt(
                 device=device,
                 prepare=(load_study_file, settings.study_file) if settings.study_file else (),
                 stop=stop.is_set,
-                report=lambda progress: pulse.send(("progress", progress)),
+                report=lambda progress: send(("progress", progress)),
                 checkpoint_seconds=settings.checkpoint_seconds,
                 recompute_activations=settings.recompute_activations,
                 phases=phases,
@@ -452,7 +454,7 @@ def _attempt(
             return "done", note
         except Interrupted as error:
             return "interrupted", str(error)
-        except Damaged as error:
+        except (Damaged, ChildProcessError) as error:
             return "lost", said(error) + _logged(store, stage, traceback.format_exc())
         except Exception as error:
             return "failed", said(error) + _logged(store, stage, traceback.format_exc())

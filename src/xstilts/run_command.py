@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from .spec import one_of
 
 if typing.TYPE_CHECKING:
     from .executor import Executor
+    from .run import Outcome, View
     from .store import Store
     from .study import Plan
 
@@ -111,46 +113,34 @@ def run_command(
 
     Example: xstilts run scaling encoder=offline tasks=mnli@sample,snli@sample k=0..2 --data ~/benchmarks
     """
-    from .live import Told
-    from .named import study_file
-    from .progress import view_for
-    from .run import KEEP, Settings, View, run
-    from .sinks import Tracked, parse
-    from .store import Store
     from .timing import Timed, table, write
 
-    one_of("--keep", keep, KEEP)
-    one_of("--executor", executor, EXECUTORS)
     check_folder("--report", report)
     check_folder("--profile", profile)
-    view_shown: View = Told(view_for(sys.stderr, quiet=quiet), store)
-    view = Timed(view_shown if track is None else Tracked(view_shown, store, parse(track)))
-    found = replace(plan_of(study, parameters, data, cache), remade=tuple(remake or ()))
-    for id in found.remade:
-        one_of("stage of the study", id, found.stages)
-    if found.remade and keep == "none":
-        raise ValueError("--remake with --keep none: the weights would be dropped again; expected --keep all")
-    on, devices, where = _placed(executor, found, device, address, workers, worker_gpus)
-    settings = Settings(
-        data_dir=data,
-        cache_dir=cache_folder(cache),
-        devices=devices,
-        where=where,
-        checkpoint_seconds=checkpoint_seconds,
+    view = Timed(view_of(store, track, quiet=quiet))
+    found = plan_of(study, parameters, data, cache)
+    opened, outcome = carried_out(
+        found,
+        study,
+        store,
+        data,
+        cache,
+        view,
+        device=device,
+        executor=executor,
+        address=address,
+        workers=workers,
+        worker_gpus=worker_gpus,
         keep=keep,
-        stall_seconds=stall_minutes * 60 or math.inf,
+        remake=remake or (),
+        checkpoint_seconds=checkpoint_seconds,
+        stall_minutes=stall_minutes,
         retries=retries,
         recompute_activations=recompute_activations,
-        study_file=study_file(study),
     )
-    opened = Store.open(store)
-    opened.write_plan(found.study, found.document())
-    outcome = run(found, opened, settings, view, on)
     facts: dict[str, Any] = {"study": found.study, "store": str(store), "exit_code": outcome.exit_code}
     facts |= {"done": outcome.done, "found": outcome.found, "failed": outcome.failed, "blocked": outcome.blocked}
     facts |= {"interrupted": outcome.interrupted, "report": [], "profile": None}
-    for id, what in outcome.failed.items():
-        ending.complain(f"{id} failed: {what}")
     after: dict[str, tuple[Path | None, Callable[[Path], Any]]] = {
         "profile": (profile, lambda folder: write(view, opened, found.study, folder)),
         "report": (None if outcome.interrupted else report, lambda folder: write_report(opened, found.study, folder)),
@@ -169,22 +159,96 @@ def run_command(
     return ending.text([] if quiet else shown, facts["exit_code"])
 
 
+def view_of(store: Path, track: str | None, *, quiet: bool) -> View:
+    """What shows a run: to a person, to other processes that read the store, and to trackers."""
+    from .live import Told
+    from .progress import view_for
+    from .sinks import Tracked, parse
+
+    view = Told(view_for(sys.stderr, quiet=quiet), store)
+    return view if track is None else Tracked(view, store, parse(track))
+
+
+def carried_out(
+    plan: Plan,
+    study: str,
+    store: Path,
+    data: Path | None,
+    cache: Path | None,
+    view: View,
+    *,
+    device: str,
+    executor: str,
+    address: str | None,
+    workers: int | None,
+    worker_gpus: float | None,
+    keep: str,
+    remake: Sequence[str],
+    checkpoint_seconds: float,
+    stall_minutes: float,
+    retries: int,
+    recompute_activations: bool,
+) -> tuple[Store, Outcome]:
+    """Run a plan with the options of `run_command`, and say what failed; ``study`` is as given, or empty.
+
+    Raises:
+        ValueError: for options that cannot work, before anything ran.
+    """
+    from .named import study_file
+    from .run import KEEP, Settings, run
+    from .store import Store
+
+    one_of("--keep", keep, KEEP)
+    one_of("--executor", executor, EXECUTORS)
+    least = {"--workers": (workers, 1), "--checkpoint-seconds": (checkpoint_seconds, 0)}
+    least |= {"--stall-minutes": (stall_minutes, 0), "--retries": (retries, 0)}
+    for option, (value, lowest) in least.items():
+        if value is not None and not value >= lowest:
+            raise ValueError(f"{option} {value}: expected at least {lowest}")
+    for id in remake:
+        one_of("stage of the study", id, plan.stages)
+    if remake and keep == "none":
+        raise ValueError("--remake with --keep none: the weights would be dropped again; expected --keep all")
+    plan = replace(plan, remade=tuple(remake))
+    with _placed(executor, plan, device, address, workers, worker_gpus) as (on, devices, where):
+        settings = Settings(
+            data_dir=data,
+            cache_dir=cache_folder(cache),
+            devices=devices,
+            where=where,
+            checkpoint_seconds=checkpoint_seconds,
+            keep=keep,
+            stall_seconds=stall_minutes * 60 or math.inf,
+            retries=retries,
+            recompute_activations=recompute_activations,
+            study_file=study_file(study),
+        )
+        opened = Store.open(store)
+        opened.write_plan(plan.study, plan.document())
+        outcome = run(plan, opened, settings, view, on)
+    for id, what in outcome.failed.items():
+        ending.complain(f"{id} failed: {what}")
+    return opened, outcome
+
+
+@contextlib.contextmanager
 def _placed(
     executor: str, plan: Plan, device: str, address: str | None, workers: int | None, worker_gpus: float | None
-) -> tuple[Executor | None, tuple[str, ...], str]:
+) -> Iterator[tuple[Executor | None, tuple[str, ...], str]]:
     """The executor, the device of each worker, and where these are, in words."""
     if executor == "ray":
         from .ray_executor import RayExecutor
 
-        found = RayExecutor(address)
-        devices = found.place(device, workers, 1.0 if worker_gpus is None else worker_gpus, threads_of(plan))
-        return found, devices, found.where
+        with contextlib.closing(RayExecutor(address)) as found:
+            devices = found.place(device, workers, 1.0 if worker_gpus is None else worker_gpus, threads_of(plan))
+            yield found, devices, found.where
+        return
     for option, value in {"--address": address, "--workers": workers, "--worker-gpus": worker_gpus}.items():
         if value is not None:
             raise ValueError(
                 f"{option} {value}: expected --executor ray with it; --device is for this machine's workers"
             )
-    return None, devices_of(device, plan), "this machine"
+    yield None, devices_of(device, plan), "this machine"
 
 
 def write_report(store: Store, study: str, folder: Path, *others: str) -> list[str]:

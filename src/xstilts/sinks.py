@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import importlib.util
 import json
@@ -12,7 +11,6 @@ import os
 import queue
 import re
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .ending import complain, said
+from .executor import without_interrupts
 from .run import ELSEWHERE, Outcome, Settings, View
 from .spec import one_of
 from .stage import Encoder, Evaluate, Merge, Stage, Train, label, root
 from .store import Store
 from .study import Plan, Todo
+from .untrusted import parsed, redacted
 
 END_SECONDS = 120.0
 """How long a run waits at its end for a sink to write what it still has."""
@@ -235,16 +235,7 @@ def _serve(track: Track, study: str, messages: Any, failure: Connection) -> None
         for sink in open_runs.values():
             sink.close()
     except BaseException as error:  # whatever a tracker and the network below it raise; some end the interpreter
-        failure.send(_clean(" ".join(said(error).split())))
-
-
-def _clean(words: str) -> str:
-    """Words without passwords of addresses and values of variables that hold secrets."""
-    words = re.sub(r"(?<=//)[^/@\s]+@", "***@", words)
-    secrets = {value for key, value in os.environ.items() if re.search("KEY|TOKEN|PASSWORD|SECRET", key)}
-    for secret in sorted(filter(lambda value: len(value) >= 8, secrets), key=len, reverse=True):
-        words = words.replace(secret, "***")
-    return words[:_MAX_TEXT]
+        failure.send(" ".join(said(error).split())[:_MAX_TEXT])
 
 
 # -- the driver's side ------------------------------------------------------------------------------------------------
@@ -260,7 +251,7 @@ class _Outlet:
         self.failure, theirs = context.Pipe(duplex=False)
         arguments = (track, study, self.messages, theirs)
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        with _no_interrupts():
+        with without_interrupts():
             self.process.start()
         theirs.close()
 
@@ -295,19 +286,6 @@ class _Outlet:
         self.messages.cancel_join_thread()
         self.process.kill()
         self.process.join()
-
-
-@contextlib.contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Let a process that is started inherit that Ctrl-C is ignored: it is the driver's to handle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 class Tracked:
@@ -395,7 +373,7 @@ def config_of(study: str, model: Stage | Encoder) -> dict[str, Any]:
     """Who a model is, for a tracker: study, id, label, encoder, and its declaration by dotted names; no data."""
     declared = model.declaration() if isinstance(model, Stage) else {"kind": "encoder"}
     known = {"study": study, "stage": model.id, "label": label(model), "encoder": root(model).name}
-    flat = known | dict(_flat({key: value for key, value in declared.items() if key != "data"}))
+    flat = redacted(known | dict(_flat({key: value for key, value in declared.items() if key != "data"})))
     return {key: value[:_MAX_TEXT] if isinstance(value, str) else value for key, value in flat.items()}
 
 
@@ -419,8 +397,8 @@ def points_of(store: Store, stage: Stage) -> Iterator[Point]:
         yield from _scores(store, stage)
     elif isinstance(stage, Train):
         last = 0
-        for line in (store.folder(stage.id) / _LOG).read_text().splitlines():
-            step, values = _logged(json.loads(line))
+        for line in (store.folder(stage.id) / _LOG).read_bytes().splitlines():
+            step, values = _logged(parsed(line))
             last = max(last, step)
             yield step, values
         yield last, {"train/tokens_per_second": store.record(stage.id)["result"]["tokens_per_second"]}

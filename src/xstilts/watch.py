@@ -1,56 +1,18 @@
-"""Whether a worker still works: the signs of life that it gives, and how long its driver waits for one."""
+"""How long a driver waits for a sign of work from a worker, and where one that gives none is."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
-import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
-_BEAT_SECONDS = 5.0
-_CPU_SECONDS = 0.5  # between two signs; a thread that only waits and sends signs takes far less
-_PR_SET_PDEATHSIG = 1
 _STACK_SECONDS = 2.0
 _START_SECONDS = 300.0
 _STACK_BYTES = 1 << 16
-
-
-class Pulse:
-    """A worker's end of its pipe, and a thread that sends a sign for as long as the worker moves (`Motion`).
-
-    Args:
-        pipe: to the driver.
-        device: of the stages.
-        limit_seconds: how long the driver waits for a sign.
-    """
-
-    def __init__(self, pipe: Connection, device: str, limit_seconds: float) -> None:
-        self._pipe, self._device, self._lock = pipe, device, threading.Lock()
-        self._every = min(_BEAT_SECONDS, limit_seconds / 8)
-        self._cpu = min(_CPU_SECONDS, limit_seconds / 50)
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def send(self, message: tuple[Any, ...]) -> None:
-        """Send a message; any thread may."""
-        with self._lock:
-            self._pipe.send(message)
-
-    def _beat(self) -> None:
-        from .engine.phases import Motion
-
-        moved = Motion(self._device, self._cpu)
-        with contextlib.suppress(OSError):  # the driver is gone, and this process about to go
-            while True:
-                time.sleep(self._every)
-                if moved():
-                    self.send(("sign",))
 
 
 class Patience:
@@ -83,20 +45,6 @@ class Patience:
     def ended(self, slot: int) -> None:
         """The worker of a slot has nothing to do."""
         self._heard.pop(slot, None)
-
-
-def end_with_driver() -> None:
-    """Let this worker end when its driver does, however that ends; on Linux even if it is stopped or stuck by then."""
-    driver = multiprocessing.parent_process()
-    assert driver is not None
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def end() -> None:
-        driver.join()
-        os._exit(3)
-
-    threading.Thread(target=end, daemon=True).start()
 
 
 def show_stack_on_request(stacks: Connection) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,9 +20,9 @@ import torch
 import torch.distributed as dist
 
 from . import Context, Interrupted
-from .phases import Motion, Phases
+from .phases import Phases
+from .signs import Pulse, end_with_parent
 
-_BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _LAST_WORD_SECONDS = 0.5
 _TIMEOUT = timedelta(days=7)  # a process that is gone is noticed at once; one that is at work may take its time
@@ -91,13 +88,13 @@ def _watched(ranks: list[tuple[Any, Connection]], stop: Any, context: Context) -
             alive = process.is_alive()  # asked before its last word is looked for
             with contextlib.suppress(EOFError, OSError):
                 while number not in ended and pipe.poll():
-                    kind, what = pipe.recv()
+                    kind, *rest = pipe.recv()
                     if kind == "sign":
                         context.phases("ranks")  # a sign of this process, too
                     elif kind == "progress":
-                        context.report(what)
+                        context.report(*rest)
                     else:
-                        ended[number] = what
+                        (ended[number],) = rest
             if number not in ended and not alive:
                 died[number] = process.exitcode
 
@@ -129,32 +126,11 @@ def _silent(progress: dict[str, Any]) -> None:
 
 def _rank(number: int, work: Work, context: Context, meeting: Path, pipe: Connection) -> None:
     """One process: joins the others, does its work, and says how it ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(3)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     for name in (signal.SIGTERM, signal.SIGINT):  # sent to the whole group, they are the driver's to handle
         signal.signal(name, signal.SIG_IGN)
-    lock = threading.Lock()
-
-    def tell(kind: str, what: Any = None) -> None:
-        with lock:
-            pipe.send((kind, what))
-
-    def beat() -> None:
-        moved = Motion(context.device)
-        with contextlib.suppress(OSError):  # the parent is gone, and this process about to go
-            while True:
-                time.sleep(_BEAT_SECONDS)
-                if moved():
-                    tell("sign")
-
-    threading.Thread(target=beat, daemon=True).start()
-    context = replace(context, report=functools.partial(tell, "progress"))
+    pulse = Pulse(pipe, context.device)
+    context = replace(context, report=lambda progress: pulse.send(("progress", progress)))
     try:
         _join(number, context, meeting)
         if context.prepare:
@@ -164,7 +140,7 @@ def _rank(number: int, work: Work, context: Context, meeting: Path, pipe: Connec
         known = type(error).__module__ in ("builtins", "xstilts.engine")  # others may not survive the way
         done = error if known else RuntimeError(f"{type(error).__name__}: {error}")
         done.add_note(f"in rank {number}:\n{traceback.format_exc()}")
-    tell("ended", done)
+    pulse.send(("ended", done))
 
 
 def _join(number: int, context: Context, meeting: Path) -> None:

@@ -9,9 +9,6 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-# Phases in which a host thread spins while it waits for a device.
-_ON_DEVICE = ("steps", "dev", "forward", "gradients", "neighbours")
-
 
 class Phases:
     """The wall time of a stage by phase, on a monotonic clock: one phase at a time, each begun by its name.
@@ -45,27 +42,6 @@ class Phases:
     def end(self) -> None:
         """End the last phase."""
         self("")
-
-
-class Motion:
-    """Whether this process has moved since it was last asked: begun a phase, or taken CPU time.
-
-    A training begins a phase every step; to read and tokenise rows may take hours in one phase. In a phase that waits
-    for another device than the CPU only phases count.
-    """
-
-    def __init__(self, device: str, cpu_seconds: float = 0.5) -> None:
-        """``cpu_seconds`` is far more than what a thread takes that waits and asks."""
-        self._device, self._cpu_seconds = device, cpu_seconds
-        self._begun, self._cpu = Phases.begun, time.process_time()
-
-    def __call__(self) -> bool:
-        """Asked from any one thread."""
-        spins = self._device != "cpu" and Phases.begun[1] in _ON_DEVICE
-        taken = time.process_time() - self._cpu
-        if moved := Phases.begun != self._begun or (taken >= self._cpu_seconds and not spins):
-            self._begun, self._cpu = Phases.begun, time.process_time()
-        return moved
 
 
 def forget_peak_rss() -> None:

@@ -85,7 +85,8 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         languages=[member.rows.languages if member.task.kind.name == "mlm" else () for member in members],
     )
     optimiser = adamw(model, recipe, device)
-    course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device, ranks.count()))
+    with ranks.first_alone():  # what is damaged is set aside once
+        course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device, ranks.count()))
     first_step, started = course.step, time.monotonic()
     checkpointed = reported = started
 
