@@ -18,7 +18,7 @@ from program import Call, environment, process, refused
 from small import TINY
 from xstilts import Budget, Evaluate, Mixture, Train, Views, sinks
 from xstilts.progress import Quiet
-from xstilts.run import ELSEWHERE, Outcome, Settings, run
+from xstilts.run import FOUND, Outcome, Settings, run
 from xstilts.sinks import Track, Tracked
 from xstilts.store import Store
 from xstilts.study import Plan, Sources, make_plan
@@ -254,7 +254,7 @@ def test_a_stage_that_was_stopped_and_goes_on_is_told_once(done: Done, messages:
         view.started(0, done.plan.stages[train])
         view.ended(0, done.plan.stages[train], how, "")
     assert [message[0] for message in messages] == ["wandb", train]
-    for stage, note in zip(others, ("1.0 s", ELSEWHERE, "1.0 s"), strict=True):
+    for stage, note in zip(others, ("1.0 s", FOUND, "1.0 s"), strict=True):
         view.started(0, stage)
         view.ended(0, stage, "done", note)
     view.end(Outcome())
@@ -262,6 +262,18 @@ def test_a_stage_that_was_stopped_and_goes_on_is_told_once(done: Done, messages:
     assert sorted(ends) == sorted([train, encoder, ""])
     assert ends[-1] == ""
     assert [name for _, name, _ in messages].count("tiny") + [id for id, _, _ in messages].count(train) == 4
+
+
+def test_a_stage_whose_worker_died_as_it_was_published_is_told(
+    done: Done, messages: list[tuple[str, str, int]]
+) -> None:
+    train = done.plan.stages[models(done)[0]]
+    view = Tracked(Quiet(), done.root, (Track("wandb"),))
+    view.begin(done.plan, dict.fromkeys(done.plan.stages, "run"), Settings(None, done.root))
+    for how, note in (("lost", "killed"), ("done", FOUND)):
+        view.started(0, train)
+        view.ended(0, train, how, note)
+    assert [id for id, name, _ in messages if name].count(train.id) == 1
 
 
 def test_weights_that_are_made_again_are_not_told_again(done: Done, messages: list[tuple[str, str, int]]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
 import resource
 import runpy
 import subprocess
+import sys
 import threading
 import tomllib
 from pathlib import Path
@@ -17,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from program import PROGRAM, environment
+from test_sinks import stub
 from xstilts import ending, exchange, hub, manifest, spec, untrusted
 from xstilts.serve_command import make_server
 from xstilts.store import Store
@@ -226,16 +229,24 @@ def test_a_planted_secret_is_in_no_record_log_or_report(tmp_path: Path) -> None:
         "cache",
         "--report",
         "report",
+        "--profile",
+        "profile",
+        "--track",
+        "tensorboard:told",
     )
-    secrets = environment() | {"WANDB_API_KEY": KEY, "HF_TOKEN": HF, "XSTILTS_TRACEBACK": "1"}
+    path = os.pathsep.join([str(stub(tmp_path / "stub")), *filter(None, sys.path)])
+    secrets = environment() | {"PYTHONPATH": path} | {"WANDB_API_KEY": KEY, "HF_TOKEN": HF, "XSTILTS_TRACEBACK": "1"}
     ended = subprocess.run([*PROGRAM, *words], cwd=tmp_path, env=secrets, capture_output=True, check=False)
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"https://***@hub.example/api?***" in ended.stderr
     files = [
-        path for folder in ("store", "report", "cache") for path in (tmp_path / folder).rglob("*") if path.is_file()
+        path
+        for folder in ("store", "report", "cache", "profile", "told")
+        for path in (tmp_path / folder).rglob("*")
+        if path.is_file()
     ]
     names = {path.name for path in files}
-    assert {"record.json", "own.json", "report.html", "report.md", "rows.csv"} <= names
+    assert {"record.json", "own.json", "report.html", "report.md", "rows.csv", "trace.json", "config.json"} <= names
     assert any(path.parent.name == "logs" for path in files)
     contents = {str(path): path.read_bytes() for path in files} | {"out": ended.stdout, "err": ended.stderr}
     for name, content in contents.items():

@@ -41,7 +41,9 @@ def text(lines: Iterable[str], exit_code: int = 0) -> Answer:
 
 def document(data: Mapping[str, Any], exit_code: int = 0) -> Answer:
     """An answer for a machine: one JSON document with sorted keys."""
-    return Answer(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", exit_code)
+    return Answer(
+        json.dumps(redacted(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", exit_code
+    )
 
 
 def printed(answer: Answer, **_: Any) -> Answer:

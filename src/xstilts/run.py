@@ -28,7 +28,7 @@ from .study import Plan, Todo
 from .watch import Patience, show_stack_on_request
 
 KEEP = ("all", "none")
-ELSEWHERE = "done by another run"
+FOUND = "found done"
 _MAX_STAGES_PER_WORKER = 500
 _BUSY_SECONDS, _POLL_SECONDS = 0.5, 0.2
 
@@ -415,7 +415,7 @@ def _attempt(
         try:
             if store.exists(stage.id) and (todo == "run" or store.usable(stage.id)):
                 _finish(stage, store)
-                return "done", ELSEWHERE
+                return "done", FOUND
             work = store.work(stage.id)
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from .ending import complain, said
 from .executor import without_interrupts
-from .run import ELSEWHERE, Outcome, Settings, View
+from .run import FOUND, Outcome, Settings, View
 from .spec import one_of
 from .stage import Encoder, Evaluate, Merge, Stage, Train, label, root
 from .store import Store
@@ -302,6 +302,7 @@ class Tracked:
         self._study = ""
         self._todo: dict[str, Todo] = {}
         self._left: Counter[str] = Counter()
+        self._lost: set[str] = set()
 
     def begin(self, plan: Plan, todo: dict[str, Todo], settings: Settings) -> None:
         """The run starts."""
@@ -326,9 +327,12 @@ class Tracked:
         """A stage ended."""
         self._view.ended(slot, stage, how, note)
         model = _model(stage)
+        if how == "lost":
+            self._lost.add(stage.id)
         if model is None or how not in ("done", "failed"):
             return
-        if how == "done" and note != ELSEWHERE and self._todo[stage.id] == "run":
+        ours = note != FOUND or stage.id in self._lost  # a worker may die as soon as it has published
+        if how == "done" and ours and self._todo[stage.id] == "run":
             try:
                 points = list(points_of(Store.open(self._root, create=False), stage))
             except (OSError, ValueError, LookupError, TypeError) as error:

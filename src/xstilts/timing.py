@@ -15,6 +15,7 @@ from .stage import Stage, label
 from .store import Store
 from .stored import last_generation, record_of
 from .study import Plan, Todo
+from .untrusted import redacted
 
 BEFORE = ("start", "inputs")  # phases that come before the wall seconds of a record begin
 OTHER, PUBLISHING = "other", "publishing"
@@ -180,5 +181,5 @@ def write(timed: Timed, store: Store, study: str, folder: Path) -> dict[str, Any
     }
     written = {folder / PROFILE: profile, folder / TRACE: trace(timed, phases)}
     for file, document in written.items():
-        write_atomically(file, json.dumps(document, indent=1) + "\n")
+        write_atomically(file, json.dumps(redacted(document), indent=1) + "\n")
     return profile | {"files": list(map(str, written))}
