@@ -15,7 +15,7 @@ from test_report import ENCODER, LANGUAGES, PROFILE_LAYER, fill, measure, parse,
 from xstilts import report
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Recipe, Robust
-from xstilts.report import stats, views
+from xstilts.report import rows, stats, views
 from xstilts.report.alternatives import PLAIN, named, overview, paired
 from xstilts.report.blocks import Table
 from xstilts.report.methods import method
@@ -168,7 +168,7 @@ def test_methods_are_paired_with_the_plain_training_by_hand(tmp_path: Path) -> N
     plain = {model.seed: mean_of(model) for model in named[PLAIN]}
     for one in found:
         models = named[one.name]
-        assert one.mean.mean == pytest.approx(statistics.fmean(map(mean_of, models)))
+        assert one.mean == pytest.approx(statistics.fmean(map(mean_of, models)))
         if one.name == PLAIN:
             assert one.change.num_runs == 0
             continue
@@ -196,6 +196,22 @@ def test_one_method_makes_no_table(tmp_path: Path) -> None:
         (section,) = sections_of(store_of(tmp_path / str(number), [ENCODER, *models]))
         assert paired(section, views.views(section)[0]) == []
         assert list(overview([section])) == []
+
+
+def test_columns_of_one_task_by_two_metrics_stand_apart_and_held_out_rows_are_none(tmp_path: Path) -> None:
+    models = [ENCODER, *(model for name in (PLAIN, "robust: r3f") for model in study()[name])]
+    both = [measure(model, "de", "mini-bitext", split=split) for split in ("test", "dev") for model in models]
+    store = fill(tmp_path, both)
+    for stage in both:
+        found = store.scores(stage.id)["accuracy-v1"]
+        values = [one | {"value": one["value"] / 2} for one in found["values"]]
+        store.add_score(stage.id, "csls-v1", found | {"metric": "csls", "values": values})
+    plan = store.plan("scaling")
+    *_, table = overview(stats.sections(rows.rows(store, plan), plan))
+    assert isinstance(table, Table)
+    assert [name.partition(",")[0] for name in table.header] == ["method", "mini-bitext", "mini-bitext by csls"]
+    plain, half = (float(parse(table)[1][at]) for at in (1, 2))
+    assert half == pytest.approx(plain / 2, abs=0.06)
 
 
 def test_a_run_that_lacks_a_language_is_in_no_pair(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from xstilts.report import gains, rows, scaling, stats
 from xstilts.report.blocks import Fold, Table, Text
 from xstilts.report.bootstrap import bootstrap
 from xstilts.report.by_number import blocks, design, families, place, variances
-from xstilts.report.trend import shape_tests
+from xstilts.report.estimates import over_differences
+from xstilts.report.trend import OPEN, shape_tests, trend
 from xstilts.stage import Encoder
 
 CURVE = (0.0, 1.0, 3.0, 2.0)
@@ -113,11 +114,15 @@ def test_one_seed_has_a_gain_without_error_and_uneven_seeds_are_refused() -> Non
         scaling.best(np.zeros((3, 1)))
 
 
-def test_equal_seeds_leave_no_doubt() -> None:
-    (same,) = scaling.gains([np.zeros((1, 1)), np.zeros((2, 3))])
-    (more,) = scaling.gains([np.zeros((1, 1)), np.ones((2, 3))])
-    assert [float(scaling.different(gain)) for gain in (same, more)] == [1, 0]
-    assert [*map(float, scaling.interval(more))] == [1, 1]
+@pytest.mark.parametrize("value", [0.0, 0.1, 7.0])
+def test_runs_that_all_agree_say_nothing_of_their_error(value: float) -> None:
+    level = np.full((2, 3), value) + np.array([[0, 1, -1], [1, 0, 0]]) * 1e-17
+    (gain,) = scaling.gains([np.zeros((1, 1)), level], existing=[1, 4])
+    assert gain.value == pytest.approx(value)
+    assert np.isnan([gain.error, gain.freedom, scaling.different(gain), *scaling.interval(gain)]).all()
+    assert stats.summarise([value, value, value + 1e-17]) == (pytest.approx(value), None, None, 3)
+    shape = trend([np.zeros((1, 1)), level, level + 1], (0, 1, 2), existing=[1, 4, 6])
+    assert shape.verdict == OPEN
 
 
 def test_p_values_are_of_the_side_that_is_asked() -> None:
@@ -339,6 +344,38 @@ def test_nested_subsets_are_compared_along_their_chains(tmp_path: Path) -> None:
     )
     assert crossed is not None
     assert crossed.chains is None
+
+
+def test_equal_scores_have_a_gain_and_no_interval_p_value_or_shape(tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", stages := leaves(models()), score=lambda stage: False)
+    for stage in stages:
+        value = {"value": 0.5 if isinstance(stage.model, Encoder) else 0.625, "num_examples": 50, "num_ties": 0}
+        values = [value | {"layer": layer, "pooling": "mean", "direction": "xx->en"} for layer in (4, PROFILE_LAYER)]
+        store.add_score(stage.id, "accuracy-v1", {"metric": "accuracy", "version": 1, "options": {}, "values": values})
+    lines, (text,), _ = blocks_of(*only(store))
+    assert [line[4:8] for line in lines[2:]] == [["+12.5", "–", "–", "–"]] * 2
+    assert "Not decided" in text
+    report.write(store, "scaling", tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "+12.5 points at k = 2 over k = 0, without an interval: **undecided**" in page
+    assert "nan" not in page
+
+
+def test_an_interval_of_differences_is_of_crossed_subsets_and_seeds(tmp_path: Path) -> None:
+    section, series, _ = only(fill(tmp_path / "store", leaves(models())))
+    runs = [run for run in series.runs if run.k == 1]
+    rng = np.random.default_rng(0)
+    level = rng.normal(size=(3, 3)) + rng.normal(size=(1, 3))
+    tasks = sorted({run.tasks for run in runs})
+    differences = {run: float(level[tasks.index(run.tasks), run.seed]) for run in runs}  # type: ignore[index]
+    whole = over_differences(section, differences)
+    ends = scipy.stats.t.interval(0.95, 2, level.mean(), scipy.stats.sem(level.mean(0)))
+    assert whole == pytest.approx((level.mean(), *ends, 9)), "all three single tasks: over seeds alone"
+    some = over_differences(section, {run: value for run, value in differences.items() if run.tasks != tasks[0]})
+    found = scaling.contrast([level[1:]], [1.0], [3])
+    assert some == pytest.approx((level[1:].mean(), *map(float, scaling.interval(found)), 6))
+    alone = {run: value for run, value in differences.items() if run.seed == 0}
+    assert over_differences(section, alone).low is None
 
 
 @pytest.mark.parametrize("without", [ENCODER, "seeds"])

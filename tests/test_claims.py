@@ -7,6 +7,7 @@ import random
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from test_profiles import Memory, measure
-from test_report import ENCODER, train
+from test_report import ENCODER, fill, train
 from xstilts import report, tasks
 from xstilts.mixture import Budget, Mixture
 from xstilts.recipe import STILTS, Robust
-from xstilts.report import claims, rows, stats, verdicts
-from xstilts.report.grid import NO_PROFILE, NO_SEED, Sample, combined, less, mean_of, stands_for
+from xstilts.report import claims, rows, stats
+from xstilts.report.grid import NO_PROFILE, NO_SEED, Sample, combined, grids, less, mean_of, stands_for
 from xstilts.report.published import BEST, NINE
 from xstilts.report.verdicts import ABOVE, ANSWERS, BELOW, UNCLEAR, Verdict, effects, holm
 from xstilts.stage import Encoder, Evaluate, Merge, Tiny, Train, Translate
@@ -90,7 +91,11 @@ class Told(Memory):
     def value(self, stage: Evaluate) -> float:
         subset, seed, target_seed = self.about[stage.model.id, stage.task]
         extra = {"helps": 0.05, "harms": -0.05}.get(self.bonus[stage.model.id, stage.task], 0.0)
-        wobble = random.Random(repr((self.draw, subset, seed, target_seed, stage.task, stage.language))).uniform(-1, 1)
+        apart = [
+            word for word in (self.bonus[stage.model.id, stage.task],) if word
+        ]  # none is like another to the last bit
+        place = (self.draw, subset, seed, target_seed, stage.task, stage.language, *apart)
+        wobble = random.Random(repr(place)).uniform(-1, 1)
         return 0.5 + (self.gain(subset, stage.task) if subset else 0) + extra + self.noise * wobble
 
     def scores_of(self, stage: Evaluate) -> list[dict[str, Any]]:
@@ -372,7 +377,7 @@ def test_alternatives_are_paired_with_the_plain_training_of_the_same_tasks_budge
     assert first.what == "masked language modelling mixed in (text@leipzig, 2000 examples) less plain"
     assert second.what.startswith("machine-translated rows (official sizes, also in de by ")
     assert (first.direction, second.direction) == (ABOVE, BELOW)
-    assert first.found.mean == pytest.approx(0.05, abs=1e-9)
+    assert first.found.mean == pytest.approx(0.05, abs=1e-3)
     assert (first.found.num_runs, first.num_subsets) == (3, 1)
 
 
@@ -409,7 +414,7 @@ def test_two_plain_trainings_of_the_same_tasks_are_judged_apart() -> None:
     found = claims.judged(store, plan, shown)  # type: ignore[arg-type]
     assert len(found) == 2
     means = {grid.variant.split(",")[0]: one[0].effects[0].found.mean for grid, one in found}
-    assert means["500 examples"] == pytest.approx((means["2000 examples"] or 0) - 0.05)
+    assert means["500 examples"] == pytest.approx((means["2000 examples"] or 0) - 0.05, abs=1e-3)
     assert all(grid.variant in grid.marks for grid, _ in found)
 
 
@@ -437,7 +442,7 @@ def test_which_embedding_rows_were_in_use_keeps_no_models_apart() -> None:
     store.paths = {id: "cpu" if id in with_text or id in store.leaves else "cpu-rows" for id in store.stages}
     found = judged(store)
     assert found[1].effects[0].found.num_runs == 3
-    assert found[6].effects[0].found.mean == pytest.approx(-0.05, abs=1e-9)
+    assert found[6].effects[0].found.mean == pytest.approx(-0.05, abs=1e-3)
 
 
 def test_stand_ins_and_the_miniature_are_marked_in_every_verdict() -> None:
@@ -529,8 +534,20 @@ def test_a_family_makes_a_direction_harder_and_leaves_the_interval() -> None:
     among = effects({"a": sample, **noise})["a"]
     assert (alone.direction, among.direction) == (ABOVE, UNCLEAR)
     assert alone.found == among.found
-    assert verdicts.p_value([0.0, 0.0]) == 1
-    assert verdicts.p_value([0.1, 0.1]) == 0
+
+
+def test_seeds_that_all_agree_make_nothing_sure() -> None:
+    same = effects({"a": Sample({0: 0.1, 1: 0.1, 2: 0.1 + 1e-17})})["a"]
+    assert (same.p, same.direction, same.found) == (None, UNCLEAR, stats.Summary(pytest.approx(0.1), None, None, 3))
+    assert not effects({"a": Sample({0: -0.1, 1: -0.1})})["a"].is_surely_below(0.01)
+
+
+def test_dev_rows_that_are_held_out_to_choose_by_judge_no_claim(tmp_path: Path) -> None:
+    models = [ENCODER, *(train("mnli", seed=seed) for seed in SEEDS)]
+    both = [measure(m, "mini-bitext", "de", split) for split in ("dev", "test") for m in models]
+    for leaves, split in ((both, "test"), (both[: len(models)], "dev")):
+        (grid,) = grids([], fill(tmp_path / split, leaves).plan("scaling"), NO_PROFILE)
+        assert [(target.task, target.split) for target in grid.targets] == [("mini-bitext", split)]
 
 
 def test_samples_are_combined_over_the_seeds_that_all_have() -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from .blocks import Block, Cell, Heading, Table, Text
+from .estimates import over_differences
 from .methods import CONTROL
-from .stats import Run, Section, Summary, summarise, tasks_of
+from .stats import Run, Section, Summary, tasks_of, titles
 from .tables import MISSING, gained, percent
 from .views import View, reading, views
 
 PLAIN = "plain"
 NOTE = (
     "Every run less the plain run of the same seeds on the same tasks, or on all tasks where the method has data of "
-    "its own or is a control for these; mean over seeds, with the Student-t interval of the paired differences. One "
-    "seed has no interval."
+    "its own or is a control for these; mean over subsets and seeds, with the interval of the paired differences over "
+    "both. One seed has no interval."
 )
 
 
@@ -25,13 +27,13 @@ class Paired(NamedTuple):
     Attributes:
         name: the method in words.
         runs: those with an average.
-        mean: of their averages.
-        change: of the paired differences.
+        mean: of their averages; ``None`` for none.
+        change: of the paired differences, with its interval.
     """
 
     name: str
     runs: tuple[Run, ...]
-    mean: Summary
+    mean: float | None
     change: Summary
 
 
@@ -54,17 +56,18 @@ def paired(section: Section, view: View) -> list[Paired]:
     most = max(run.k for run in plain)
     found = []
     for name, runs in groups.items():
-        values, changes, shown = [], [], []
+        shown: dict[Run, float] = {}
+        changes: dict[Run, float] = {}
         for run in runs:
             if (own := section.mean(run, view.where, view.languages)) is None:
                 continue
-            values.append(own)
-            shown.append(run)
+            shown[run] = own
             others = [section.mean(other, view.where, view.languages) for other in _partners(run, plain, most)]
             known = [value for value in others if value is not None]
             if known and len(known) == len(others) and name:
-                changes.append(own - sum(known) / len(known))
-        found.append(Paired(name or PLAIN, tuple(shown), summarise(values), summarise(changes)))
+                changes[run] = own - sum(known) / len(known)
+        mean = math.fsum(shown.values()) / len(shown) if shown else None
+        found.append(Paired(name or PLAIN, tuple(shown), mean, over_differences(section, changes)))
     return sorted(found, key=lambda one: one.name != PLAIN)
 
 
@@ -91,15 +94,14 @@ def overview(sections: Sequence[Section], level: int = 2) -> Iterator[Block]:
 
     ``level`` is that of its heading.
     """
-    found = {}
-    for section in sections:
-        view = views(section)[0]
-        if lines := paired(reading(section, view), view):
-            where = "" if view.layer is None else f", layer {view.layer}, {view.pooling}, {view.direction}"
-            after = f" after {section.key['target']}" * bool(section.key["target"] and view.layer is not None)
-            found[f"{section.key['task']}{after}{where}"] = (section, {one.name: one for one in lines})
-    if not found:
+    read = [(section, view := views(section)[0], paired(reading(section, view), view)) for section in sections]
+    several = [(section, view, lines) for section, view, lines in read if lines and not section.held_out]
+    if not several:
         return
+    found = {}
+    for name, (section, view, lines) in zip(titles([section for section, *_ in several]), several, strict=True):
+        where = "" if view.layer is None else f", layer {view.layer}, {view.pooling}, {view.direction}"
+        found[f"{name}{where}"] = (section, {one.name: one for one in lines})
     names = dict.fromkeys(name for _, lines in found.values() for name in lines)
     rows: list[tuple[Cell, ...]] = []
     for name in names:
@@ -109,7 +111,7 @@ def overview(sections: Sequence[Section], level: int = 2) -> Iterator[Block]:
             if one is None:
                 cells.append(MISSING)
             elif name == PLAIN:
-                cells.append(percent(one.mean.mean, section.in_percent))
+                cells.append(percent(one.mean, section.in_percent))
             else:
                 cells.append(gained(one.change, section.in_percent))
         rows.append((name, *cells))

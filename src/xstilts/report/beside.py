@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -14,10 +15,11 @@ from xstilts.tasks.languages import language
 
 from . import latex
 from .blocks import Block, Cell, Code, Facts, Fold, Heading, Items, Number, Table, Text, code, markdown
+from .estimates import over_differences
 from .html import page
 from .rows import IN_TRANSLATION, Document, rows
 from .stages import command, listed
-from .stats import Run, Section, Summary, sections, series, summarise, tasks_of
+from .stats import Run, Section, Summary, sections, series, tasks_of
 from .tables import FOOTNOTE, MISSING, percent, points, seeds
 from .views import View, reading, views
 
@@ -220,7 +222,8 @@ def _document(
     yield Text(
         f"A is {names[0]}, B is {names[1]}. A difference is B less A, of two runs of the same "
         "intermediate tasks, seeds, target and languages, on the same rows; means are over such pairs, with the "
-        "Student-t interval of the paired differences. What only one study has is in no number and is listed."
+        "interval of the paired differences over subsets of tasks and seeds. What only one study has is in no number "
+        "and is listed."
     )
     if any(section.miniature for own in both for section in own):
         yield Text("**Miniature.** Some numbers rest on embedded data made for trying things out.", notice=True)
@@ -317,10 +320,11 @@ def _by_k(one: Matched) -> Table:
     for k, pairs in _ks(one.pairs).items():
         known = [pair for pair in pairs if pair.difference is not None]
         count = f"{len(known)} of {len(pairs)}" if len(known) < len(pairs) else str(len(known))
-        means = (summarise([value for pair in known if (value := pair.values[side]) is not None]) for side in (0, 1))
-        change = summarise([pair.difference for pair in known if pair.difference is not None])
-        own = one.sections[0].in_percent
-        lines.append((str(k), count, *(percent(mean.mean, own) for mean in means), _change(one, change)))
+        values = ([value for pair in known if (value := pair.values[side]) is not None] for side in (0, 1))
+        means = (math.fsum(own) / len(own) if own else None for own in values)
+        changes = {pair.runs[0]: pair.difference for pair in known if pair.difference is not None}
+        own, change = one.sections[0].in_percent, over_differences(one.sections[0], changes)
+        lines.append((str(k), count, *(percent(mean, own) for mean in means), _change(one, change)))
     caption = "Means over the pairs of runs by number of intermediate tasks, differences ± half of their 95 % interval"
     return Table(caption, ("k", "pairs", *LETTERS, "B less A"), tuple(lines))
 
@@ -331,9 +335,9 @@ def _by_language(one: Matched) -> Table:
     for codes in one.languages:
         cells: list[Cell] = []
         for pairs in groups.values():
-            scores = [[_scores(one, side, pair.runs[side]).get(codes) for side in (0, 1)] for pair in pairs]
-            known = [other - own for own, other in scores if own is not None and other is not None]
-            number = _change(one, summarise(known))
+            scores = {p.runs[0]: [_scores(one, side, p.runs[side]).get(codes) for side in (0, 1)] for p in pairs}
+            known = {run: b - a for run, (a, b) in scores.items() if a is not None and b is not None}
+            number = _change(one, over_differences(one.sections[0], known))
             short = f" ({len(known)} of {len(pairs)})" * (len(known) < len(pairs))
             cells.append(number._replace(text=number.text + short))
         lines.append((f"{language(codes).name} ({codes})", language(codes).script, *cells))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import scaling
 from .blocks import Block, Cell, Fold, Number, Table, Text
 from .bootstrap import MIN_CLUSTERS, Interval, bootstrap
-from .estimates import Subset, change, crossed, estimate, means, over_runs, seed_of
+from .estimates import Subset, change, crossed, estimate, existing, means, over_runs, seed_of
 from .gains import Target
 from .stats import Run, Section, Series, tasks_of, values_at
 from .tables import MISSING, gained, interval, p_text, percent, points
@@ -86,16 +86,15 @@ def design(section: Section, series: Series, view: View) -> Design | None:
         return np.moveaxis(np.array(each), (0, 1), (2, 3))
 
     subsets = found.subsets
-    num_tasks = len(frozenset[str]().union(*map(tasks_of, trained)))
-    existing = tuple(math.comb(num_tasks, k) for k in (0, *subsets))
     named = [tuple(own[found.seeds[0]][0] for own in of) for of in subsets.values()]
+    sizes = (1, *(existing(section, runs[0]) for runs in named))
     return Design(
         (0, *subsets),
         ((next(iter(base.values()))[0],), *named),
         (level([base], [None] if alone else found.seeds), *(level(of, found.seeds) for of in subsets.values())),
         wheres.index(view.where),
-        existing,
-        None if all(map(eq, existing[1:], map(len, named))) else _chains(named),
+        sizes,
+        None if all(map(eq, sizes[1:], map(len, named))) else _chains(named),
         len(trained) - sum(len(own[seed]) for of in subsets.values() for own in of for seed in found.seeds),
     )
 
@@ -192,8 +191,7 @@ def by_k(
         gain = change(section, runs if k else (), view.where, view.languages)
         planned, one = series.planned(section, k), estimates.get(k)
         count = f"{mean.num_runs} of {planned}" if mean.num_runs < planned else str(mean.num_runs)
-        existing = math.comb(len(section.pool(runs[0])), k) if k else 0
-        subsets = f"{len({tasks_of(run) for run in runs})} of {existing}" if existing else MISSING
+        subsets = f"{len({tasks_of(run) for run in runs})} of {existing(section, runs[0])}" if k else MISSING
         line: list[Cell] = [str(k), subsets, count, percent(mean.mean, section.in_percent)]
         line += [gained(gain._replace(high=None), section.in_percent), interval(gain, section.in_percent)]
         least = None if one is None else scaling.detectable(float(one.error), float(one.freedom))

@@ -73,7 +73,7 @@ def estimate(section: Section, runs: Sequence[Run], where: Where, languages: Seq
     """The gain of runs of one k over k = 0, with subsets and seeds as crossed random effects, `scaling.contrast`.
 
     Its error is that of the runs that cross, each paired with the k = 0 of its seed. ``None`` where there is no gain
-    or no error: no two seeds cross, nor has each run a subset and a seed of its own.
+    or no error: no two seeds cross, nor has each run a subset and a seed of its own, or all of them agree.
     """
     changes = {run: one for run in runs if (one := delta(section, run, where, languages)) is not None}
     bases = section.bases_of(next(iter(changes))) if changes else ()
@@ -81,23 +81,57 @@ def estimate(section: Section, runs: Sequence[Run], where: Where, languages: Seq
     return None if found is None else found._replace(value=math.fsum(changes.values()) / len(changes))
 
 
+def over_differences(section: Section, differences: Mapping[Run, float]) -> Summary:
+    """The mean of a difference a run, subsets of tasks and seeds as crossed random effects.
+
+    A difference is to another run of its tasks and seed, so that what seeds and subsets share is not in it twice. Runs
+    may be of several k; the interval is that of the differences that cross.
+    """
+    import numpy as np
+
+    found = None
+    if (cross := _crossed([*differences])) is not None:
+        seeds, subsets = cross
+        cells = [
+            [math.fsum(differences[run] for run in own[seed]) / len(own[seed]) for seed in seeds] for own in subsets
+        ]
+        sizes = {next(iter(own.values()))[0].k: next(iter(own.values()))[0] for own in subsets}
+        number = max(len(subsets), sum(existing(section, run) for run in sizes.values()))
+        found = _known(scaling.contrast([np.array(cells)], [1.0], [number]))
+    return _summary([*differences.values()], found)
+
+
+def existing(section: Section, run: Run) -> int:
+    """How many subsets of a run's size the tasks of all runs that were trained like it have."""
+    return math.comb(len(section.pool(run)), run.k)
+
+
+def _crossed(runs: Sequence[Run]) -> tuple[Sequence[int | None], Sequence[Subset]] | None:
+    """`crossed`, or each run with a subset and a seed of its own: drawn anew each, as the seeds of one subset are."""
+    if (found := crossed(runs)) is not None:
+        return found.seeds, [own for of in found.subsets.values() for own in of]
+    alone = {seed_of(run): [run] for run in runs}
+    return ([*alone], [alone]) if 1 < len(alone) == len(runs) == len({*map(tasks_of, runs)}) else None
+
+
+def _known(found: scaling.Estimate) -> scaling.Estimate | None:
+    return None if math.isnan(found.error) else found
+
+
 def _contrast(
     section: Section, runs: Sequence[Run], bases: Sequence[Run], where: Where, languages: Sequence[str]
 ) -> scaling.Estimate | None:
     base = {seed_of(run): [run] for run in bases}
     paired = [run for run in runs if not base or [*base] == [None] or seed_of(run) in base]
-    if (found := crossed(paired)) is None:
-        alone = {seed_of(run): [run] for run in paired}
-        if not 1 < len(alone) == len(runs) == len({tasks_of(run) for run in paired}):
-            return None
-        found = Crossed(tuple(alone), {paired[0].k: [alone]})  # drawn anew each, as the seeds of one subset are
-    ((_, subsets),) = found.subsets.items()
-    existing = max(len(subsets), math.comb(len(section.pool(paired[0])), len(tasks_of(paired[0]))))
-    level = means(section, subsets, found.seeds, where, languages)
+    if (found := _crossed(paired)) is None:
+        return None
+    seeds, subsets = found
+    number = max(len(subsets), existing(section, paired[0]))
+    level = means(section, subsets, seeds, where, languages)
     if not base:
-        return scaling.contrast([level], [1.0], [existing])
-    before = means(section, [base], [None] if [*base] == [None] else found.seeds, where, languages)
-    return scaling.gains([before, level], [1, existing])[0]
+        return _known(scaling.contrast([level], [1.0], [number]))
+    before = means(section, [base], [None] if [*base] == [None] else seeds, where, languages)
+    return _known(scaling.gains([before, level], [1, number])[0])
 
 
 def means(

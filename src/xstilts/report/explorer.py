@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from xstilts.tasks.languages import language
 
 from .blocks import Explorer
-from .estimates import seed_of
+from .estimates import existing, seed_of
 from .gains import Target
 from .stats import Section, Where, tasks_of
 from .tables import seeds
@@ -68,7 +67,7 @@ def _target(target: Target, places: Sequence[Where]) -> dict[str, Any]:
         "places": places,
         "start": places.index(view.where) if view.where in places else 0,
         "planned": target.main.planned(section, 0),
-        "existing": {k: math.comb(len(section.pool(runs[0])), k) for k, runs in target.main.by_k().items() if k},
+        "existing": {k: existing(section, runs[0]) for k, runs in target.main.by_k().items() if k},
         "runs": runs,
         "values": [[_values(section, run.model, where, view.languages) for run in chosen] for where in places],
     }

@@ -14,7 +14,7 @@ from xstilts.tasks.languages import Language, language
 from .blocks import Cell, Number, Table
 from .estimates import change, delta, estimate, over_runs
 from .scaling import Estimate
-from .stats import Run, Section, Series, Summary, series
+from .stats import Run, Section, Series, Summary, series, titles
 from .tables import MISSING, gained, layer_name, percent, points
 from .views import View, reading, views
 
@@ -72,35 +72,23 @@ class Target(NamedTuple):
 def targets(sections: Sequence[Section], *, every_metric: bool = False) -> list[Target]:
     """The sections with a share as their task's own metric and runs at k = 0 and above, retrieval first.
 
-    With ``every_metric`` those of other metrics too. Dev rows of a bitext whose test rows are there are held out, to
-    choose by, and no target.
+    With ``every_metric`` those of other metrics too. Rows that are held out to choose by are no target.
     """
     found = []
-    scored = {section.key["task"] for section in sections if section.key["split"] == "test"}
     for section in sections:
-        key = section.key
-        if section.kind == "embed" and key["split"] == "dev" and key["task"] in scored:
-            continue
         view = views(section)[0]
         read = reading(section, view)
-        own = find(key["task"]).metric == key["metric"]
-        if not (own or every_metric) or not section.in_percent or not section.bases or not view.languages:
+        own = find(section.key["task"]).metric == section.key["metric"]
+        if not (own or every_metric) or section.held_out or not (section.in_percent and section.bases):
+            continue
+        if not view.languages:
             continue
         ways = sorted((one for one in series(read) if one.policy), key=lambda one: -len(one.runs))
         if ways:
-            after = f" after {key['target']}" * bool(key["target"] and find(key["task"]).is_retrieval)
-            by = f" by {key['metric']}" * (not own)
-            found.append(Target(f"{key['task']}{by}{after}", read, view, tuple(ways)))
-    named = [target._replace(name=target.name + _apart(target, found)) for target in found]
+            found.append(Target("", read, view, tuple(ways)))
+    names = titles([target.section for target in found])
+    named = [target._replace(name=name) for target, name in zip(found, names, strict=True)]
     return sorted(named, key=lambda target: not find(target.section.key["task"]).is_retrieval)
-
-
-def _apart(target: Target, found: Sequence[Target]) -> str:
-    """What sets a target apart from the others of its name."""
-    same = [other.section.key for other in found if other.name == target.name]
-    names = ("split", "encoder", "start", "target", "protocol", "numeric_path")
-    differ = [name for name in names if len({key[name] for key in same}) > 1]
-    return "".join(f", {target.section.key[name] or f'no {name}'}" for name in differ)
 
 
 def by_task(found: Sequence[Target]) -> Table | None:

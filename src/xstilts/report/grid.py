@@ -16,7 +16,7 @@ from xstilts.tasks.made import MINIATURE_OF
 from .methods import method
 from .profiles import Way, ways
 from .rows import Chain, Document, chain, fit, how_measured, leaves, training, tuned
-from .stats import Run, Section, is_miniature, read
+from .stats import Run, Section, held_out, is_miniature, read
 from .views import View, reading, views
 
 NO_PROFILE = "none"
@@ -321,10 +321,12 @@ def _cells(plan: Document, profile: str) -> Iterator[tuple[str, _Cell]]:
     """What a plan asks for and a profile counts: every model of a target once, by its base."""
     for_targets = tuned(plan)
     protocols = {} if profile == NO_PROFILE else {(p.task, p.split): p for p in PROFILES[profile].protocols}
+    apart = held_out(plan) if profile == NO_PROFILE else set[tuple[str, str]]()
     measured: dict[tuple[Any, ...], list[Document]] = {}
     for _, leaf in leaves(plan):
-        if "translated" not in leaf and (profile == NO_PROFILE or (leaf["task"], leaf["split"]) in protocols):
-            key = (leaf["task"], leaf["split"], how_measured(plan, leaf), canonical_json(leaf["model"]))
+        place = leaf["task"], leaf["split"]
+        if "translated" not in leaf and place not in apart and (profile == NO_PROFILE or place in protocols):
+            key = (*place, how_measured(plan, leaf), canonical_json(leaf["model"]))
             measured.setdefault(key, []).append(leaf)
     for (task, split, how, _), own in measured.items():
         steps = chain(plan, own[0])

@@ -100,7 +100,7 @@
     }
     return quantiles.get(freedom);
   };
-  const summary = (runs, bases, existing) => { // as estimates.change, without an interval where not all runs cross
+  const summary = (runs, bases, existing) => { // as estimates.change, without an interval where not all runs cross or all agree
     if (!runs.length) return null;
     const middle = mean(runs.map(run => run.gain));
     const seeds = [...new Set(runs.map(run => run.pair))], subsets = [...new Set(runs.map(run => run.subset))];
@@ -128,7 +128,7 @@
     }
     const whole = ofSeeds + Math.max(0, ofSubsets);
     const freedom = Math.max(whole ** 2 / (ofSeeds ** 2 / (R - 1) + squares), Math.min(R, S) - 1);
-    return { middle, half: whole && quantile(ofSubsets > 0 ? freedom : R - 1) * Math.sqrt(whole) };
+    return { middle, half: whole > 1e-20 ? quantile(ofSubsets > 0 ? freedom : R - 1) * Math.sqrt(whole) : null };
   };
 
   // -- the explorer -------------------------------------------------------------------------------------

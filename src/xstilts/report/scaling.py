@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .stats import CONFIDENCE
+from .stats import CONFIDENCE, SAME
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,7 @@ POWER = 0.8
 class Estimate(NamedTuple):
     """A difference of means over subsets and seeds, its standard error, and the degrees of freedom of that.
 
-    The last two are not a number where the levels have one seed.
+    The last two are not a number where the levels have one seed, or scores so equal that nothing is known of the error.
     """
 
     value: Any
@@ -83,9 +83,11 @@ def contrast(
         squares = squares + factor**2 * (between**2 + residual**2 / (num_seeds - 1)) / (count - 1)
         least = min(least, count - 1)
     total = seeds + np.maximum(subsets, 0)
+    total = np.where(np.sqrt(total) <= SAME * max(1.0, *(np.abs(level).max() for level in levels)), np.nan, total)
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.maximum(total**2 / (seeds**2 / (num_seeds - 1) + squares), least)
-    return Estimate(value, np.sqrt(total), np.where(subsets > 0, freedom, num_seeds - 1))
+    freedom = np.where(subsets > 0, freedom, num_seeds - 1)
+    return Estimate(value, np.sqrt(total), np.where(np.isnan(total), np.nan, freedom))
 
 
 def gains(levels: Sequence[NDArray[Any]], existing: Sequence[float] | None = None) -> list[Estimate]:
@@ -108,13 +110,10 @@ def critical(freedom: Any, level: float = 1 - CONFIDENCE) -> Any:
 
 
 def above(estimate: Estimate, least: float = 0.0) -> Any:
-    """The one-sided p value of an estimate that is larger than ``least``."""
-    import numpy as np
+    """The one-sided p value of an estimate that is larger than ``least``; not a number without an error."""
     from scipy.stats import t
 
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.nan_to_num((estimate.value - least) / estimate.error, nan=0.0, posinf=np.inf, neginf=-np.inf)
-    return np.where(np.isnan(estimate.error), np.nan, t.sf(ratio, estimate.freedom))
+    return t.sf((estimate.value - least) / estimate.error, estimate.freedom)
 
 
 def below(estimate: Estimate, most: float = 0.0) -> Any:

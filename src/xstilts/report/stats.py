@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CONFIDENCE = 0.95
+SAME = 1e-12
+"""An error below it, as a share of the values, is that of equal values summed in another order."""
 
 Where = benchmarks.Cell
 
@@ -36,17 +38,20 @@ class Summary(NamedTuple):
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean and 95 % t interval over runs (subsets x seeds); no interval for fewer than two, no mean for none.
+    """Mean and 95 % t interval over independent values, such as one a seed; no mean for none.
 
-    The t interval is taken since a percentile bootstrap of five values covers 83 % where 95 % is meant.
+    No interval for fewer than two, nor for equal ones: what they vary by is not known. The t interval is taken since a
+    percentile bootstrap of five values covers 83 % where 95 % is meant.
     """
     if not values:
         return Summary(None, None, None, 0)
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return Summary(mean, None, None, 1)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    half = _quantile(len(values) - 1) * math.sqrt(squares / (len(values) - 1) / len(values))
+    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    if error <= SAME * max(1, *map(abs, values)):
+        return Summary(mean, None, None, len(values))
+    half = _quantile(len(values) - 1) * error
     return Summary(mean, mean - half, mean + half, len(values))
 
 
@@ -140,6 +145,7 @@ class Section:
         num_candidates: rows measured, by language: for retrieval the number of candidates.
         miniature: whether anything its numbers rest on, its encoder included, is the embedded miniature.
         measurements: the stages that its numbers are of, by model.
+        held_out: whether it is of dev rows to choose by, `held_out`, and so no target.
     """
 
     key: Mapping[str, Any]
@@ -155,6 +161,7 @@ class Section:
     num_candidates: Mapping[str, int]
     miniature: bool
     measurements: Mapping[str, Collection[str]] = field(default_factory=dict, repr=False)
+    held_out: bool = False
 
     @property
     def kind(self) -> str:
@@ -241,6 +248,7 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
     languages, values = table["language"].to_pylist(), table["value"].to_pylist()
     examples, ties = table["num_examples"].to_pylist(), table["num_ties"].to_pylist()
     parts, profiles = table["parts"].to_pylist(), table["profiles"].to_pylist()
+    chosen_by = held_out(plan)
     for start, stop in _stages(table):
         facts = {name: table[name][start].as_py() for name in names}
         key = tuple(facts[name] for name in SECTION_KEY)
@@ -276,9 +284,38 @@ def sections(table: pa.Table, plan: Document) -> list[Section]:
         runs = tuple(sorted(group["runs"].values(), key=order))
         marks = {name.removesuffix(STAND_IN): name.endswith(STAND_IN) for name in sorted(group["profiles"])}
         layers = group["facts"]["num_layers"]
-        rest = (*group["counts"], group["sizes"], miniature, group["measurements"])
+        own = (*group["counts"], group["sizes"], miniature, group["measurements"])
+        rest = (*own, (keyed["task"], keyed["split"]) in chosen_by)
         found.append(Section(keyed, layers, runs, common, group["cells"], group["parts"], marks, planned, *rest))
     return found
+
+
+def held_out(plan: Document) -> set[tuple[str, str]]:
+    """Task and split of dev rows of a bitext whose test rows a plan measures too: held out, to choose by."""
+    measured = {(leaf["task"], leaf["split"]) for _, leaf in leaves(plan)}
+    embedded = {task for task, split in measured if split == "test" and find(task).kind.name == "embed"}
+    return {(task, split) for task, split in measured if split == "dev" and task in embedded}
+
+
+def titles(sections: Sequence[Section]) -> list[str]:
+    """A name for each of some sections: the task, a metric that is not its own, and what sets equal names apart.
+
+    After which training is said where the task needs none.
+    """
+    keys, found = [section.key for section in sections], []
+    for key in keys:
+        task = find(key["task"])
+        by = f" by {key['metric']}" * (key["metric"] != task.metric)
+        found.append(f"{task.name}{by}" + f" after {key['target']}" * bool(key["target"] and task.is_retrieval))
+    named = []
+    for own, name in zip(keys, found, strict=True):
+        same = [key for key, other in zip(keys, found, strict=True) if other == name]
+        differ = (part for part in _APART if len({key[part] for key in same}) > 1)
+        named.append(name + "".join(f", {own[part] or f'no {part}'}" for part in differ))
+    return named
+
+
+_APART = ("split", "encoder", "start", "target", "protocol", "numeric_path")
 
 
 def order(run: Run) -> tuple[Any, ...]:

@@ -50,14 +50,14 @@ def half_of(found: Summary, in_percent: bool = True) -> str:
 
 def interval(found: Summary | Interval | None, in_percent: bool = True) -> str:
     """Both ends of a difference's interval in points, a dash for none."""
-    if found is None or found.low is None:
+    if found is None or found.low is None or found.low == found.high:
         return MISSING
     return f"{points(found.low, in_percent)} to {points(found.high, in_percent)}"
 
 
 def p_text(p: float | None) -> str:
     """A p value, a dash for none."""
-    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return MISSING if p is None or math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 PARTS = (

@@ -32,13 +32,13 @@ def verdict(targets: Sequence[Target], of: Mapping[Hashable, Family] | None = No
         so_far = f"; so far, {lacking}" * bool(lacking)
         p = family.p_values.get(k)
         if p is None:
-            why = "since that takes two seeds or more, and every subset of tasks with each of them"
+            why = "since that takes two seeds or more that do not all agree, and every subset of tasks with each"
             yield f"{text}, without an interval: **undecided**, {why}{so_far}."
             continue
         what = "**undecided**" if p > LEVEL else "**higher**" if found.mean > 0 else "**lower**"
         about = f"95 % interval {interval(found)}, {found.num_runs} runs"
         about += f", {collapsed} of them †" if (collapsed := sum(run.collapsed for run in runs)) else ""
-        about += f"; p {p_text(p)} among {family.size} gains"
+        about += f"; p {p_text(p)}" + f" among {family.size} gains" * (family.size > 1)
         shape = str(family.trend.verdict) if family.trend else ""
         over = f"; shape over k: **{shape}**" * bool(shape)
         yield f"{text} ({about}): {what}{over}{so_far}."

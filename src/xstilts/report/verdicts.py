@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 from . import scaling
 from .blocks import Block, Cell, Fold, Items, Table, Text
 from .grid import Grid, Sample
-from .stats import CONFIDENCE, Summary, summarise
+from .stats import CONFIDENCE, SAME, Summary, summarise
 from .tables import MISSING, gained, interval, p_text
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = ANSWERS = "supported", "contradicted", "inconclusive", "not tested"
 ABOVE, BELOW, UNCLEAR = "above 0", "below 0", "unclear"
-_ZERO = 1e-12  # a difference of equal scores, summed in another order
 
 
 class Claim(NamedTuple):
@@ -36,7 +35,7 @@ class Effect:
         found: mean and Student-t interval over seeds.
         without: the same without the seeds whose number rests on a collapsed training; ``None`` where none does.
         p: two-sided p value of no difference, by Holm's method over the comparisons that it was judged with; ``None``
-            for one seed.
+            for one seed, or seeds that all agree.
         direction: whether ``p`` is below 5 %, and on which side of 0 the mean is; unclear also where it is another
             one without collapsed trainings.
         num_subsets: different subsets of tasks that it rests on.
@@ -100,13 +99,13 @@ def effects(family: Mapping[str, Sample]) -> dict[str, Effect]:
 
 
 def p_value(differences: Sequence[float]) -> float | None:
-    """The two-sided p value of a paired Student-t test of mean 0; ``None`` for fewer than two differences."""
+    """The two-sided p value of a paired Student-t test of mean 0; ``None`` for fewer than two differences, or equal."""
     if len(differences) < 2:
         return None
     mean = math.fsum(differences) / len(differences)
     error = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / (len(differences) - 1))
-    if error < _ZERO:
-        return 1.0 if abs(mean) < _ZERO else 0.0
+    if error <= SAME:
+        return None
     from scipy.stats import t
 
     return float(2 * t.sf(abs(mean) / error * math.sqrt(len(differences)), len(differences) - 1))
