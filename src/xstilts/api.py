@@ -103,6 +103,7 @@ class Study:
         stall_minutes: float = 30.0,
         retries: int = 2,
         recompute_activations: bool = False,
+        shard: bool = False,
         track: str | None = None,
         quiet: bool = False,
     ) -> Outcome:
@@ -135,6 +136,7 @@ class Study:
             stall_minutes=stall_minutes,
             retries=retries,
             recompute_activations=recompute_activations,
+            shard=shard,
         )
         return outcome
 

@@ -218,6 +218,25 @@ def devices_of(given: str, plan: Plan, *, here: bool = True) -> tuple[str, ...]:
     return ("cpu",) * max(1, num_cores // threads_of(plan))
 
 
+def check_shard(shard: bool, devices: tuple[str, ...], plan: Plan) -> None:
+    """Refuse, with a `ValueError`, to divide layers where no devices are joined, or of a training that cannot be.
+
+    What only the encoder itself shows is refused when its training starts.
+    """
+    from .stage import Train, label
+
+    if not shard:
+        return
+    alone = [device for device in devices if "+" not in device]
+    if alone:
+        raise ValueError(
+            f"--shard with a worker on {alone[0]} alone: expected joined devices, such as --device cuda:0+cuda:1"
+        )
+    for stage in plan.stages.values():
+        if isinstance(stage, Train) and (problem := stage.recipe.shard_problem()):
+            raise ValueError(f"--shard: {label(stage)}: {problem}; expected a run without it")
+
+
 def threads_of(plan: Plan) -> int:
     """The most threads that a stage of the plan computes with on a CPU."""
     return max(getattr(stage, "num_threads", 1) for stage in plan.stages.values())

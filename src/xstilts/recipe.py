@@ -231,6 +231,16 @@ class Recipe(Value):
         """The rate of ``task`` after warm-up; its schedule is that of the other tasks."""
         return next((o.learning_rate for o in self.overrides if o.task == task and o.learning_rate), self.learning_rate)
 
+    def shard_problem(self) -> str:
+        """Why the layers of what this trains cannot be divided among processes (``--shard``), ``""`` if they can."""
+        if self.lora is not None:
+            return "adapters (lora) are merged into whole weights"
+        if self.aggregation != "last":
+            return f"aggregation {self.aggregation!r} reads the states of all layers"
+        if self.robust is not None:
+            return f"robust training ({self.robust.method}) looks for perturbations of its own on each device"
+        return ""
+
 
 STILTS = Recipe()
 """jiant 2's recipe for intermediate stages: AdamW 1e-5, decay 0.01, warm-up 10 %, clip 1.0, batch 32, 256 tokens."""

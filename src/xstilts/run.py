@@ -41,6 +41,7 @@ class Settings:
         devices: a worker process for each entry: ``("cpu", "cpu")`` is two, ``cpu+cpu`` one whose trainings share both.
         keep: which weights stay: ``all``, or ``none`` once every stage that reads them is done.
         recompute_activations: whether a training's backward pass computes each layer again, to save memory.
+        shard: whether the joined devices of a worker divide the layers of what they train.
         stall_seconds: a worker that gives no sign of work for so long is ended; see `watch`.
         retries: how often a stage is tried again whose worker was ended, died, or met damaged files of its own,
             and so when one of its ranks died.
@@ -55,6 +56,7 @@ class Settings:
     checkpoint_seconds: float = 120.0
     keep: str = "all"
     recompute_activations: bool = False
+    shard: bool = False
     stall_seconds: float = 1800.0
     retries: int = 2
     study_file: Path | None = None
@@ -436,6 +438,7 @@ def _attempt(
                 report=lambda progress: send(("progress", progress)),
                 checkpoint_seconds=settings.checkpoint_seconds,
                 recompute_activations=settings.recompute_activations,
+                shard=settings.shard,
                 phases=phases,
             )
             phases.end()

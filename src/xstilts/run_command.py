@@ -26,6 +26,7 @@ from .options import (
     StudyArgument,
     cache_folder,
     check_folder,
+    check_shard,
     check_tasks,
     devices_of,
     plan_of,
@@ -91,6 +92,14 @@ def run_command(
             "more time, the same numbers.",
         ),
     ] = False,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Divide the weights of an encoder's layers, their gradients and moments among the joined devices of a "
+            "worker (FSDP): for encoders that do not fit on one.",
+        ),
+    ] = False,
     report: Annotated[Path | None, typer.Option(help="Write the report here when the study is done.")] = None,
     profile: Annotated[
         Path | None, typer.Option(help="Print where the time went, and write it here, with a trace for a browser.")
@@ -137,6 +146,7 @@ def run_command(
         stall_minutes=stall_minutes,
         retries=retries,
         recompute_activations=recompute_activations,
+        shard=shard,
     )
     facts: dict[str, Any] = {"study": found.study, "store": str(store), "exit_code": outcome.exit_code}
     facts |= {"done": outcome.done, "found": outcome.found, "failed": outcome.failed, "blocked": outcome.blocked}
@@ -188,6 +198,7 @@ def carried_out(
     stall_minutes: float,
     retries: int,
     recompute_activations: bool,
+    shard: bool,
 ) -> tuple[Store, Outcome]:
     """Run a plan with the options of `run_command`, and say what failed; ``study`` is as given, or empty.
 
@@ -211,6 +222,7 @@ def carried_out(
         raise ValueError("--remake with --keep none: the weights would be dropped again; expected --keep all")
     plan = replace(plan, remade=tuple(remake))
     with _placed(executor, plan, device, address, workers, worker_gpus) as (on, devices, where):
+        check_shard(shard, devices, plan)
         settings = Settings(
             data_dir=data,
             cache_dir=cache_folder(cache),
@@ -221,6 +233,7 @@ def carried_out(
             stall_seconds=stall_minutes * 60 or math.inf,
             retries=retries,
             recompute_activations=recompute_activations,
+            shard=shard,
             study_file=study_file(study),
         )
         opened = Store.open(store)

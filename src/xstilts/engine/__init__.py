@@ -39,6 +39,7 @@ class Context:
         report: called with progress: ``step``, ``steps``, ``loss``, ``tokens_per_second`` ...
         checkpoint_seconds: least time between two checkpoints of a training; 0 writes one every step.
         recompute_activations: whether the backward pass computes each layer's activations again, to save memory.
+        shard: whether the processes of one training divide the weights of the encoder's layers among them.
         phases: the clock of the stage's phases.
     """
 
@@ -53,6 +54,7 @@ class Context:
     report: Callable[[dict[str, Any]], None] = field(default=lambda progress: None)
     checkpoint_seconds: float = 120.0
     recompute_activations: bool = False
+    shard: bool = False
     phases: Phases = field(default_factory=Phases)
 
     def __post_init__(self) -> None:
@@ -113,7 +115,8 @@ def perform(stage: Stage, out: Path, context: Context) -> dict[str, Any]:
         torch.set_flush_denormal(False)
         torch.set_num_threads(num_threads)
     cost = {"phases": context.phases.seconds, "peak_rss_bytes": peak_rss_bytes()}
-    return {"result": result, "environment": environment(stage, context.device, ranks.count()), "cost": cost}
+    about = environment(stage, context.device, ranks.count(), context.shard)
+    return {"result": result, "environment": about, "cost": cost}
 
 
 def warm_up() -> None:
@@ -181,13 +184,16 @@ def start_folder(model: Encoder | Stage, context: Context) -> Path:
     return context.inputs[model.id] / "encoder"
 
 
-def numeric_path(stage: Train | Merge | Evaluate | Translate | Probe, device: str, num_ranks: int = 1) -> str:
+def numeric_path(
+    stage: Train | Merge | Evaluate | Translate | Probe, device: str, num_ranks: int = 1, shard: bool = False
+) -> str:
     """What float results depend on beside the declaration.
 
     Device type, precision, attention kernel, threads on a CPU, the processes of a training that has several (whose sums
-    have another order, and each its own dropout), and whether a training has the embedding rows in use
-    alone, whose sums differ from those of the whole table in the last bits (adapters train no row). Weights are merged
-    on the CPU whatever the device is; a device and its kernel count where models are chosen by what they measure.
+    have another order, and each its own dropout; ``shard`` if they divide the layers), and whether a training has the
+    embedding rows in use alone, whose sums differ from those of the whole table in the last bits (adapters train no
+    row). Weights are merged on the CPU whatever the device is; a device and its kernel count where models are chosen by
+    what they measure.
     """
     from xstilts.tasks import find
 
@@ -200,12 +206,14 @@ def numeric_path(stage: Train | Merge | Evaluate | Translate | Probe, device: st
     trained = stage.mixture.tasks if isinstance(stage, Train) else ()
     recipe = stage.recipe if isinstance(stage, Train) else None
     frozen = recipe is not None and (recipe.lora is not None or recipe.frozen_layers is not None)
-    together = f"-{num_ranks}ranks" if num_ranks > 1 else ""
+    together = f"-{num_ranks}{'shards' if shard else 'ranks'}" if num_ranks > 1 else ""
     rows = "-rows" if trained and not frozen and all(find(name).kind.name != "mlm" for name in trained) else ""
     return f"{device.split(':')[0]}-{stage.precision}-{'varlen' if varlen else 'sdpa'}{threads}{together}{rows}"
 
 
-def environment(stage: Train | Merge | Evaluate | Translate | Probe, device: str, num_ranks: int = 1) -> dict[str, Any]:
+def environment(
+    stage: Train | Merge | Evaluate | Translate | Probe, device: str, num_ranks: int = 1, shard: bool = False
+) -> dict[str, Any]:
     """What a record says of the machine and the packages that a stage ran on."""
     from importlib.metadata import version
 
@@ -217,7 +225,7 @@ def environment(stage: Train | Merge | Evaluate | Translate | Probe, device: str
         "packages": {name: version(name) for name in packages},
         "device": _device_name(device),
         "num_cpus": os.cpu_count(),
-        "numeric_path": numeric_path(stage, device, num_ranks),
+        "numeric_path": numeric_path(stage, device, num_ranks, shard),
     }
 
 

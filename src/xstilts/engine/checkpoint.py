@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xstilts.spec import digest, file_sha256
 
-from . import Damaged
+from . import Damaged, ranks, shards
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -38,9 +38,8 @@ class Course:
 
 
 def tensors_of(module: nn.Module, leave_out: Container[str] = ()) -> dict[str, Tensor]:
-    """A module's state on the CPU, contiguous, ready for safetensors."""
-    state = {name: value for name, value in module.state_dict().items() if name not in leave_out}
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    """A module's state on the CPU, contiguous, ready for safetensors; see `shards.saved` for that of divided layers."""
+    return {name: shards.saved(value) for name, value in module.state_dict().items() if name not in leave_out}
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
@@ -54,16 +53,20 @@ def _frozen(model: nn.Module) -> dict[str, Tensor]:
 
 def _load(model: nn.Module, file: Path) -> None:
     """Put back what `_trained` gave: every tensor of it, and no other."""
-    model.load_state_dict(load_file(file) | _frozen(model))
+    own = model.state_dict()
+    found = {name: shards.divided_as(value, own.get(name, value)) for name, value in load_file(file).items()}
+    model.load_state_dict(found | _frozen(model))
 
 
 def save_best(work: Path, model: nn.Module, course: Course) -> None:
     """Keep the present weights as the best; the next `save` makes them the ones that count."""
-    course.best = f"best-{course.step}"
+    course.best, weights = f"best-{course.step}", _trained(model)
+    if ranks.number():
+        return
     folder = work / course.best
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_file(_trained(model), folder / "model.safetensors")
+    save_file(weights, folder / "model.safetensors")
     course.best_sha256 = file_sha256(folder / "model.safetensors")
     _sync(folder)
 
@@ -74,17 +77,18 @@ def load_best(work: Path, model: nn.Module, course: Course) -> None:
 
 
 def save(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, course: Course) -> None:
-    """Write ``work/checkpoint-<step>``, then remove what it replaces; a crash leaves the older or the newer one."""
+    """Write ``work/checkpoint-<step>``, then remove what it replaces; a crash leaves the older or the newer one.
+
+    Of several processes the first one writes; where layers are divided, all must call it.
+    """
+    weights, state = _trained(model), optimiser.state_dict()["state"]
+    moments = {f"{index}.{name}": shards.saved(values[name]) for index, values in state.items() for name in MOMENTS}
+    if ranks.number():
+        return
     part = work / "checkpoint.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    save_file(_trained(model), part / "model.safetensors")
-    state = optimiser.state_dict()["state"]
-    moments = {
-        f"{index}.{name}": values[name].detach().cpu().contiguous()
-        for index, values in state.items()
-        for name in MOMENTS
-    }
+    save_file(weights, part / "model.safetensors")
     save_file(moments, part / "optimiser.safetensors")
     text = json.dumps(dataclasses.asdict(course))
     files = {path.name: file_sha256(path) for path in part.iterdir()} | {"course.json": digest(text)}
@@ -141,9 +145,11 @@ def resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer, numer
         return Course(numeric_path)
     _load(model, found[-1] / "model.safetensors")
     state: dict[int, dict[str, Tensor]] = {}
+    own = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for name, value in load_file(found[-1] / "optimiser.safetensors").items():
         index, _, moment = name.partition(".")
-        state.setdefault(int(index), {})[moment] = value
+        kept = value if moment == "step" else shards.divided_as(value, own[int(index)])
+        state.setdefault(int(index), {})[moment] = kept
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return course
 

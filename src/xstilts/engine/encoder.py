@@ -84,6 +84,7 @@ class Encoder(torch.nn.Module):
         padded: whether rows are padded inside, in groups of similar length, because the architecture cannot
             run packed (DeBERTa-v2, and whatever does not give the same hidden states packed as alone).
         recomputes: whether a training's backward pass computes each layer again.
+        divided: whether each process of a training has a part of the layers alone; see `shards`.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Encoder(torch.nn.Module):
             model.set_attn_implementation(PACKED)
         self.padded = padded
         self.recomputes = False
+        self.divided = False
 
     def recompute_activations(self) -> None:
         """In training keep the input of each layer alone, and compute the layer again in the backward pass.

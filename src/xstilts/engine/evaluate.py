@@ -80,7 +80,7 @@ def predict(
     """
     parts: list[dict[str, Tensor | Lists]] = []
     order: list[np.ndarray] = []
-    with _inference(device, precision):
+    with _inference(device, precision, cache=not model.encoder.divided):
         for picked, batch in _batches(data, rows, device, context):
             parts.append(KINDS[kind].decode(model.encoder, head, batch))
             order.append(picked)
@@ -89,8 +89,10 @@ def predict(
 
 
 @contextlib.contextmanager
-def _inference(device: torch.device, precision: str) -> Iterator[None]:
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+def _inference(device: torch.device, precision: str, cache: bool = True) -> Iterator[None]:
+    """Without ``cache`` no cast of a weight outlives its use."""
+    half = precision == "bfloat16"
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=cache):
         yield
 
 

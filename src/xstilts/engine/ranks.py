@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 _BUCKET_NUMBERS = 25_000_000  # gradients are summed in pieces of 100 MB, so that their copy stays small
 
@@ -61,12 +62,13 @@ def summed(model: nn.Module, loss: Tensor) -> Tensor:
     """Make every gradient the sum of those of all processes, the same bits in each; the sum of their losses, [].
 
     Which parameters have a gradient is the same in all of them: a process without an example of a task does another's
-    with weight 0.
+    with weight 0. Those of divided layers (`shards`) are summed already.
     """
     if count() == 1:
         return loss
     total = loss.detach().clone().reshape(1)
-    for bucket in _buckets([total, *(p.grad for p in model.parameters() if p.grad is not None)]):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None and not isinstance(p, DTensor)]
+    for bucket in _buckets([total, *gradients]):
         flat = torch.cat([values.flatten() for values in bucket])
         dist.all_reduce(flat)
         for values, found in zip(bucket, flat.split([values.numel() for values in bucket]), strict=True):
@@ -122,14 +124,14 @@ def once(value: Tensor) -> Tensor:
 
 
 def check_alike(model: nn.Module) -> None:
-    """Compare the weights of all processes, by their sums; they begin alike and get the same updates.
+    """Compare the weights that all processes have, by their sums; they begin alike and get the same updates.
 
     Raises:
         RuntimeError: they differ, so that the devices do not compute alike.
     """
     if count() == 1:
         return
-    own = torch.stack([p.detach().double().sum() for p in model.parameters()]).cpu()
+    own = torch.stack([p.detach().double().sum() for p in model.parameters() if not isinstance(p, DTensor)]).cpu()
     first = own.clone()
     dist.broadcast(first, 0)
     differs = torch.tensor([int(not torch.equal(own, first))])

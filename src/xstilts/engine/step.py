@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xstilts.recipe import Recipe
 from xstilts.spec import stream_seed
 from xstilts.stage import Train
 from xstilts.tasks.task import Task
 
-from . import balance, ranks
+from . import balance, ranks, shards
 from .attention import varlen_problem
 from .data import Tokenised
 from .kinds import KINDS
@@ -69,7 +69,8 @@ def adamw(model: Model, recipe: Recipe, device: torch.device) -> torch.optim.Ada
             ([p for p in own if p.ndim <= 1], 0.0),
         ):
             rate = torch.zeros((), device=device) if on_cuda else recipe.learning_rate
-            groups.append({"params": parameters, "weight_decay": decay, "lr": rate, "rate_share": share})
+            for apart in shards.apart(parameters):
+                groups.append({"params": apart, "weight_decay": decay, "lr": rate, "rate_share": share})
     return torch.optim.AdamW(
         groups,
         lr=torch.zeros((), device=device) if on_cuda else recipe.learning_rate,
@@ -188,8 +189,9 @@ class Steps:
                 raise MemoryError(f"step {step} ({self._plan.names(step)}): {error}") from error
             except torch.OutOfMemoryError as error:
                 splits = [self._splits(number, batch) for number, batch in batches]
-                # the other processes wait where a loss is of all examples, and no process can do that again alone
-                if not any(splits) or (ranks.count() > 1 and not all(splits)):
+                # the others wait where a loss is of all examples, or layers are divided: one cannot do that again alone
+                alone = self._model.encoder.divided or (ranks.count() > 1 and not all(splits))
+                if not any(splits) or alone:
                     size = sum(batch.num_examples for _, batch in batches)
                     what = f"a step of {size} examples of {self._plan.names(step)} in {self.num_parts} parts"
                     error.add_note(f"step {step}: {what} does not fit: lower batch_examples or max_tokens")
@@ -347,6 +349,7 @@ def _backward(
 ) -> Tensor:
     """Add the gradients of a task's loss, of its ``share`` if the step has other tasks; the plain loss, []."""
     kind, half = KINDS[task.kind.name], stage.recipe.precision == "bfloat16"
+    cache = cache and not model.encoder.divided  # it would keep the casts of layers that are whole for a moment
     whole = _whole(parts)
     terms = [kind.num_terms(part) for part in whole] if len(whole) > 1 else [1]
     weigh = balance.weighing(task, model.head(task.name), whole, terms, stage.recipe)
@@ -374,7 +377,7 @@ def _descend(model: Model, optimiser: torch.optim.AdamW, recipe: Recipe, loss: T
     loss = ranks.summed(model, loss)
     variances = balance.log_variances(model)
     gradients = [p.grad for p in model.parameters() if p.grad is not None and id(p) not in variances]
-    norm = nn.utils.get_total_norm(gradients, foreach=True)
+    norm = shards.total_norm(gradients)
     # AdamW divides by it as it reads the gradients, which clip_grad_norm_ would read and write once more
     optimiser.grad_scale = ((norm + 1e-6) / recipe.max_grad_norm).clamp(min=1.0)  # type: ignore[attr-defined]
     try:

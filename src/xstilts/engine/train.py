@@ -22,7 +22,7 @@ from xstilts.tasks.synonyms import KINDS as COPIED
 from xstilts.tasks.synonyms import Synonyms
 from xstilts.tasks.task import Task
 
-from . import Context, Interrupted, checkpoint, moments, numeric_path, ranks, start_folder
+from . import Context, Interrupted, checkpoint, moments, numeric_path, ranks, shards, start_folder
 from . import encoder as encoders
 from .data import Tokenised, tokenised, translations
 from .evaluate import forget_model, keep_model, predict
@@ -72,6 +72,10 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         members = _members(stage, model, context)
     in_use = _rows_in_use(model, members)
     phase("load")
+    divided = context.shard and ranks.count() > 1
+    if divided:
+        shards.shard(model.encoder, recipe, device)
+    works = divided or not ranks.number()  # what follows a step is done by the first process, or takes all of them
     model.to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -85,8 +89,9 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         languages=[member.rows.languages if member.task.kind.name == "mlm" else () for member in members],
     )
     optimiser = adamw(model, recipe, device)
+    path = numeric_path(stage, context.device, ranks.count(), context.shard)
     with ranks.first_alone():  # what is damaged is set aside once
-        course = checkpoint.resume(context.work, model, optimiser, numeric_path(stage, context.device, ranks.count()))
+        course = checkpoint.resume(context.work, model, optimiser, path)
     first_step, started = course.step, time.monotonic()
     checkpointed = reported = started
 
@@ -98,7 +103,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
 
     def save() -> None:
         nonlocal saved_step
-        if course.step == saved_step or ranks.number():  # what is there is the same
+        if course.step == saved_step or not works:  # what is there is the same
             return
         course.losses = losses[: course.step].tolist()  # waits for the device
         phase("checkpoint")
@@ -119,12 +124,13 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
             _refuse_nan(losses[: course.step].tolist(), plan)  # waits for the device
             ranks.check_alike(model)
             phase("dev")
-            if not ranks.number():
+            if works:
                 _evaluate(members, model, course, recipe, device, context.work)
             if recipe.checkpoint == "best":
                 save()
         now = time.monotonic()
-        if now - checkpointed >= context.checkpoint_seconds and course.step < plan.num_steps:
+        due = now - checkpointed >= context.checkpoint_seconds
+        if (ranks.told(due) if divided else due) and course.step < plan.num_steps:
             save()
             checkpointed = time.monotonic()
         if now - reported >= _REPORT_SECONDS:
@@ -142,22 +148,30 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
             )
         phase("batches")
 
-    if ranks.number():
+    if not works:
         return {}
     seconds = time.monotonic() - started
     phase("save")
     course.losses = losses.tolist()  # finite: the last step was evaluated
+    moments.write(model, optimiser, out)
+    sizes = checkpoint.sizes(model, optimiser)
     if recipe.checkpoint == "best":
+        if divided:
+            ranks.told(True)  # waits until the first process has written them
         checkpoint.load_best(context.work, model, course)
-    result = _result(plan, members, course, recipe) | checkpoint.sizes(model, optimiser)
+    if divided:
+        shards.join(model.encoder)
+        if ranks.number():
+            return {}
+    result = _result(plan, members, course, recipe) | sizes
     if in_use:
         share = layer_share(recipe.layer_decay, 0, model.encoder.num_layers)
         names = [plan.names(step) for step in range(result["checkpoint_step"])]
         in_use.restore(decay_factor(recipe, names, plan.num_steps, share))
     model.save(out / "weights")
-    moments.write(model, optimiser, out)
     _write_log(out / "log.jsonl", plan, course, recipe)
-    keep_model(model, stage.id, out / "weights", context.device)
+    if not divided:
+        keep_model(model, stage.id, out / "weights", context.device)
     return result | {
         "step_path": steps.path,
         "step_parts": steps.num_parts,
@@ -280,7 +294,7 @@ def _evaluate(
     if recipe.checkpoint == "best":
         accuracies = [score["accuracy"] for score in scores.values() if score["on"] == "dev" and "accuracy" in score]
         mean = sum(accuracies) / len(accuracies)
-        if mean > course.best_score:
+        if ranks.told(mean > course.best_score) if model.encoder.divided else mean > course.best_score:
             course.best_score = mean
             checkpoint.save_best(work, model, course)
 
