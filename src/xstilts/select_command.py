@@ -92,7 +92,7 @@ def in_words(said: Mapping[str, Any]) -> list[str]:
             _points(one["gain"]),
             _number(one["examples"], ",.0f"),
             _number(one["hours"], ",.2f"),
-            *(_number(one["says"][name], ".4g") for name in shown),
+            *(_number(value, ",.0f" if abs(value or 0) >= 1000 else ".4g") for value in (one["says"][n] for n in shown)),
         ]
         for one in sorted(said["candidates"], key=lambda one: (-(one["gain"] or 0.0), one["tasks"]))
     ]
