@@ -41,7 +41,7 @@ from xstilts.report.evidence import (
 )
 from xstilts.report.select import CHOSEN, FITTED, Quality, _elsewhere_good, choose, fitted, judge, judged, select
 from xstilts.run import _finish
-from xstilts.select_command import in_words
+from xstilts.select_command import _ranked, in_words
 from xstilts.stage import Data, Encoder, Evaluate, Stage, Tiny, Train, Views, label
 from xstilts.store import Store
 from xstilts.studies.selection import before, selection
@@ -582,3 +582,10 @@ def test_the_whole_way_on_a_small_miniature(cache_dir: Path, tmp_path: Path, cal
     num_measured = sum(isinstance(stage, Evaluate) for stage in plan.stages.values())
     assert f"{num_measured} of {num_measured} measurements are done" in text
     assert "vectors of mini-nli/train" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(14000.0, "14,000"), (0.0037664, "0.003766"), (-1234.5, "-1,234"), (None, "–")]
+)
+def test_what_a_ranker_says_is_printed_without_exponents(value: float | None, words: str) -> None:
+    assert _ranked(value) == words

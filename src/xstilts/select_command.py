@@ -92,7 +92,7 @@ def in_words(said: Mapping[str, Any]) -> list[str]:
             _points(one["gain"]),
             _number(one["examples"], ",.0f"),
             _number(one["hours"], ",.2f"),
-            *(_number(value, ",.0f" if abs(value or 0) >= 1000 else ".4g") for value in (one["says"][n] for n in shown)),
+            *(_ranked(one["says"][name]) for name in shown),
         ]
         for one in sorted(said["candidates"], key=lambda one: (-(one["gain"] or 0.0), one["tasks"]))
     ]
@@ -121,6 +121,11 @@ def _points(value: float | None) -> str:
 
 def _number(value: float | None, how: str) -> str:
     return _MISSING if value is None else format(value, how)
+
+
+def _ranked(value: float | None) -> str:
+    """What a ranker says: a number of rows in full, anything else by its leading digits."""
+    return _number(value, ",.0f" if abs(value or 0) >= 1000 else ".4g")
 
 
 def _columns(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
