@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 
 import fakes
 from xstilts import tasks
-from xstilts.engine import Context, Interrupted, encoder_folder, perform, ranks
+from xstilts.engine import Context, Interrupted, encoder_folder, perform, ranks, step
 from xstilts.engine.launch import in_ranks
 from xstilts.engine.ranks import balanced
 from xstilts.mixture import Budget, Mixture
@@ -229,6 +230,16 @@ def test_a_worker_on_two_devices_has_two_processes(tmp_path: Path, monkeypatch: 
     assert set(noted) == {"rank-0-of-2", "rank-1-of-2"}
     assert all(files.startswith("xstilts_study_") for files in noted.values())
     assert store.record(stage.id)["cost"]["peak_rss_bytes"] == 2
+
+
+@pytest.mark.parametrize("terms", [True, False])
+def test_a_rank_that_stands_in_for_another_weighs_nothing(terms: bool) -> None:
+    kind = SimpleNamespace(num_terms=lambda batch: batch.num if terms else None)
+    for stands_in, expected in ((True, 0.0), (False, 0.25 if terms else 1.0)):
+        shared = SimpleNamespace(stands_in=stands_in)
+        part = SimpleNamespace(num=2, shared=shared, whole=SimpleNamespace(num=8, shared=None))
+        ((_, factor),) = step._weights(kind, [part])  # type: ignore[arg-type, list-item]
+        assert factor == expected
 
 
 def test_rows_are_shared_by_their_tokens() -> None:
