@@ -152,11 +152,9 @@ def report_command(
 
     Example: xstilts report scaling --out report
     """
-    from .store import Store
-
     check_folder("--out", out)
     name, *others = map(stored_name, studies)
-    files = write_report(Store.open(store, create=False), name, out, *others)
+    files = write_report(store, name, out, *others)
     if as_json:
         return ending.document({"study": name, "beside": others, "files": files})
     return ending.text([] if quiet else said_of(files))

@@ -264,28 +264,27 @@ def _placed(
     yield None, devices_of(device, plan), "this machine"
 
 
-def write_report(store: Store, study: str, folder: Path, *others: str) -> list[str]:
+def write_report(store: Store | Path, study: str, folder: Path, *others: str) -> list[str]:
     """Write the report of a stored study, or two studies side by side; the files, by their paths.
 
-    One of two may be in another store, as ``STORE:STUDY``.
+    Each may be in another store, as ``STORE:STUDY``; a store given as a folder is opened only where a word names none.
     """
     from . import report
 
     if not others:
-        check_tasks(store, study)
-        return list(map(str, report.write(store, study, folder)))
+        return list(map(str, report.write(*_located(store, study), folder)))
     if len(others) > 1:
         raise ValueError(f"report {study} {' '.join(others)}: expected one study, or two to stand side by side")
     first, second = (_located(store, word) for word in (study, *others))
     return list(map(str, report.write_beside(first, second, folder)))
 
 
-def _located(store: Store, word: str) -> tuple[Store, str]:
+def _located(store: Store | Path, word: str) -> tuple[Store, str]:
     """The store and the study of ``STUDY``, or of ``STORE:STUDY``."""
     from .store import Store
 
     root, _, name = word.rpartition(":")
-    found = Store.open(Path(root), create=False) if root else store
+    found = Store.open(Path(root or store), create=False) if root or isinstance(store, Path) else store
     check_tasks(found, name)
     return found, name
 
