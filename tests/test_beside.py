@@ -223,3 +223,5 @@ def test_one_study_of_two_stores(store: Store, call: Call, tmp_path: Path) -> No
         line for line in texts(store, tmp_path / "same").splitlines() if line.startswith("| 2 |")
     ]
     refused(call("report", "scaling", f"{tmp_path / 'no'}:scaling", *words[2:]), "no is not a store")
+    named = (f"{tmp_path / 'one'}:scaling", f"{tmp_path / 'two'}:scaling", "--store", str(tmp_path / "none"))
+    assert call("report", *named, "--out", str(tmp_path / "named")).code == 0

@@ -284,7 +284,8 @@ def _located(store: Store | Path, word: str) -> tuple[Store, str]:
     from .store import Store
 
     root, _, name = word.rpartition(":")
-    found = Store.open(Path(root or store), create=False) if root or isinstance(store, Path) else store
+    where = Path(root) if root else store
+    found = Store.open(where, create=False) if isinstance(where, Path) else where
     check_tasks(found, name)
     return found, name
 
