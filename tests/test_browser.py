@@ -15,10 +15,11 @@ import pytest
 
 import browser as chromium
 from test_html import EVIL
-from test_report import COLLAPSED, MODELS, fill, leaves, measure, train
+from test_report import COLLAPSED, MODELS, PROFILE_LAYER, fill, leaves, measure, train
 from xstilts import report
 from xstilts.report import gains, rows, stats
 from xstilts.serve_command import make_server
+from xstilts.stage import Encoder
 from xstilts.store import Store
 
 TARGETS = [train("mnli", start=model, seed=3) for model in MODELS]
@@ -182,6 +183,18 @@ def test_a_k_0_of_several_seeds_has_its_share_of_the_interval(tab: chromium.Brow
     (one,), (other,) = said(tab), expected(target, None, list(target.view.languages))
     assert len(one) == 3
     assert one == pytest.approx(other, abs=0.06)
+
+
+def test_runs_that_all_agree_have_no_interval_there_either(tab: chromium.Browser, tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", stages := leaves(), score=lambda stage: False)
+    for stage in stages:
+        value = {"layer": PROFILE_LAYER, "pooling": "mean", "direction": "xx->en", "num_examples": 50, "num_ties": 0}
+        values = [value | {"value": 0.5 if isinstance(stage.model, Encoder) else 0.6}]
+        store.add_score(stage.id, "accuracy-v1", {"metric": "accuracy", "version": 1, "options": {}, "values": values})
+    report.write(store, "scaling", tmp_path)
+    tab.open((tmp_path / "report.html").as_uri())
+    assert said(tab) == [(10.0,)] * 2
+    assert tab.value("document.querySelectorAll('.explorer .whisker').length") == 0
 
 
 def test_the_explorer_leaves_out_runs_that_lack_a_language(tab: chromium.Browser, tmp_path: Path) -> None:
