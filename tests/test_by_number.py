@@ -365,7 +365,7 @@ def test_an_interval_of_differences_is_of_crossed_subsets_and_seeds(tmp_path: Pa
     section, series, _ = only(fill(tmp_path / "store", leaves(models())))
     runs = [run for run in series.runs if run.k == 1]
     rng = np.random.default_rng(0)
-    level = rng.normal(size=(3, 3)) + rng.normal(size=(1, 3))
+    level = rng.normal(size=(3, 3)) + rng.normal(size=(1, 3)) + np.array([[0], [4], [9]])
     tasks = sorted({run.tasks for run in runs})
     differences = {run: float(level[tasks.index(run.tasks), run.seed]) for run in runs}  # type: ignore[index]
     whole = over_differences(section, differences)

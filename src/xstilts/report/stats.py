@@ -455,9 +455,6 @@ def series(section: Section) -> list[Series]:
     ]
 
 
-def values_at(
-    section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str], collapsed: bool = True
-) -> list[float]:
-    """The averages of those runs that have one, without the collapsed ones unless ``collapsed``."""
-    means = ((run, section.mean(run, where, languages)) for run in runs)
-    return [mean for run, mean in means if mean is not None and (collapsed or not run.collapsed)]
+def values_at(section: Section, runs: Sequence[Run], where: Where, languages: Sequence[str]) -> list[float]:
+    """The averages of those runs that have one."""
+    return [mean for run in runs if (mean := section.mean(run, where, languages)) is not None]
