@@ -160,6 +160,8 @@ class Fed(nn.Module):
             logits[self.batch.starts[(self.batch.example == number).nonzero()[right]]] = 1
         return logits
 
+    encoder.divided = False  # type: ignore[attr-defined]  # as an encoder's layers are but for sharded trainings
+
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden
 
