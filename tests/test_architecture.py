@@ -98,6 +98,7 @@ ARROWS: dict[str, set[str]] = {
         *("claims_command", "plan_command", "run_command", "score_command", "select_command", "tasks_command"),
         *("fetch_command", "status_command", "serve_command"),
     },
+    "__main__": {"cli"},
 }
 
 EVERYWHERE = {"untrusted"}  # whatever reads a file may meet one that somebody else has made

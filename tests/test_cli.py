@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -134,6 +135,12 @@ def test_the_program_alone_lists_its_commands_and_what_holds_for_all(call: Call)
 
 def test_version(call: Call) -> None:
     assert call("--version") == Ended(0, f"xstilts {xstilts.__version__}\n", "")
+
+
+def test_the_package_is_the_program_but_for_a_worker_that_imports_it() -> None:
+    words = [sys.executable, "-m", "xstilts", "--version"]
+    assert subprocess.check_output(words, text=True) == f"xstilts {xstilts.__version__}\n"
+    runpy.run_module("xstilts", run_name="__mp_main__")  # what a spawned process does; the command would exit
 
 
 def test_the_page_has_every_command_exit_code_variable_and_key(call: Call, made: Project, tmp_path: Path) -> None:
