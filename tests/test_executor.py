@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from program import Call, refused
 from xstilts import run as run_module
 from xstilts.executor import Job
 from xstilts.progress import Quiet
-from xstilts.ray_executor import Home, packages, problem
+from xstilts.ray_executor import Home, RayExecutor, packages, problem
 from xstilts.run import Outcome, Settings, run
 from xstilts.store import Store
 
@@ -178,3 +181,27 @@ def test_options_of_a_cluster_are_refused_without_one(call: Call) -> None:
     refused(call("run", "demo", "--workers", "2"), "--workers 2", "--executor ray")
     refused(call("run", "demo", "--address", "here:1"), "--address here:1", "--executor ray")
     refused(call("run", "demo", "--executor", "rai"), "--executor", "'rai'", "local, ray")
+
+
+@pytest.mark.parametrize(
+    ("error", "hinted"), [(ConnectionError("Failed to connect"), True), (RuntimeError("old"), False)]
+)
+def test_a_cluster_that_answers_and_lets_nobody_in_is_refused_with_a_word_on_its_token(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, hinted: bool
+) -> None:
+    """Ray itself says no more than that it has failed to connect."""
+    ray = ModuleType("ray")
+
+    def init(*_: object, **__: object) -> None:
+        raise error
+
+    ray.init = init  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(ValueError, match=f"--address {address}: expected .*{error}") as refusal:
+            RayExecutor(address)
+    assert ("RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" in str(refusal.value)) is hinted
+    with pytest.raises(ValueError, match="expected HOST:PORT") as refusal:
+        RayExecutor(address)
+    assert "RAY_AUTH" not in str(refusal.value)  # nobody listens any more

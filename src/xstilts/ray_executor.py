@@ -22,6 +22,10 @@ from .spec import digest
 _LISTEN_SECONDS = 10.0
 _PATIENCE_SECONDS = 60.0
 _STACK_SECONDS = 10.0
+_TOKEN = (
+    "; something listens there: the token may be another one, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or "
+    "RAY_AUTH_TOKEN) must be set here as at every `ray start` of the cluster"
+)
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "ray")
 
 
@@ -46,16 +50,20 @@ class RayExecutor:
         address = address or os.environ.get("RAY_ADDRESS")
         own: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 100 << 20}
         host, _, port = (address or "").rpartition(":")
+        advice = ""
         with contextlib.ExitStack() as closing:
             nowhere = closing.enter_context(open(os.devnull, "w"))
             closing.enter_context(contextlib.redirect_stdout(nowhere))  # Ray prints where the answer belongs
             try:
                 if port.isdigit():  # Ray itself knocks for ten minutes
                     socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
+                    advice = _TOKEN
                 ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
             except Exception as error:  # Ray has no type of its own for it
+                if not isinstance(error, ConnectionError):  # Ray says no more when a token is refused
+                    advice = ""
                 raise ValueError(
-                    f"--address {address}: expected HOST:PORT of a Ray cluster, or auto: {error}"
+                    f"--address {address}: expected HOST:PORT of a Ray cluster, or auto: {error}{advice}"
                 ) from error
             closing.callback(ray.shutdown)
             self.closing = closing.pop_all()
