@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 VERSION = 1
 FOLDS = 5
 MOMENTS = "moments.parquet"
-"""The file beside a training's weights that has the squared gradients of its layers (`engine.moments`)."""
+"""The file beside a training's weights that has the squared gradients of its layers (``engine.moments``)."""
 _PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of a ridge, in units of the mean squared singular value
 _WIDEST = (-9.0, 6.0)  # decades of alpha / beta, in units of the largest squared singular value
 
