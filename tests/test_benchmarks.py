@@ -223,6 +223,7 @@ def test_wasted_tokens_of_every_distribution(load: Any, tmp_path: Path) -> None:
 # ------------------------------------------------------------ economy
 
 
+@pytest.mark.slow
 def test_a_study_with_sharing_beside_every_cell_by_itself(load: Any, cache_dir: Path, tmp_path: Path) -> None:
     words = "--tasks 1 --examples 32 --targets mini-bitext --languages de --repeats 1 --save"
     places = ["--cache", str(cache_dir), "--results", str(tmp_path)]

@@ -186,7 +186,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 @pytest.mark.parametrize(
     ("study", "victims", "seed"),
     [
-        pytest.param(QUICK, ("group", "worker"), 0, id="2 kills"),
+        pytest.param(QUICK, ("driver", "group", "worker"), 0, id="3 kills", marks=pytest.mark.slow),
         pytest.param(
             LONG, ("driver", "group", "worker", "driver", "group") * 5, 1, id="25 kills", marks=pytest.mark.slow
         ),

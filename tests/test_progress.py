@@ -186,9 +186,11 @@ def test_a_run_in_a_terminal_that_changes_its_size(width: int, height: int, cloc
     stream = Terminal()
     view = busy(width, height, clock, stream)
     view.live.refresh()
-    stream.truncate(stream.seek(0))
-    view.live.refresh()
-    lines = ESCAPE.sub("", stream.getvalue()).replace("\r", "\n").splitlines()
+    with view.live._lock:  # its thread refreshes, too
+        stream.truncate(stream.seek(0))
+        view.live.refresh()
+        shown = stream.getvalue()
+    lines = ESCAPE.sub("", shown).replace("\r", "\n").splitlines()
     assert max(map(cell_len, lines)) <= width
     assert len([line for line in lines if line]) <= height
     view.console.width, view.console.height = WIDTHS[-1] + 1 - width, HEIGHTS[-1] + 1 - height

@@ -38,6 +38,8 @@ MINE["best"] = (
     replace(RECIPE, checkpoint="best", evaluate_every_steps=5, layer_decay=0.9, frozen_layers=1),
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def shrunk() -> Iterator[None]:
