@@ -219,7 +219,7 @@ def test_margins_and_mined_pairs_equal_brute_force(
     queries: int, candidates: int, k: int, margin: str, retrieval: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    similarities = 2.0 ** rng.integers(-2, 2, (queries, candidates))  # coarse, and sums of these are exact
+    similarities = 15 * 2.0 ** rng.integers(-2, 2, (queries, candidates))  # coarse; means of up to 5 of these are exact
     forward, backward = both(similarities, k=6)
     shuffle = rng.permutation(np.asarray(forward.indices).shape[1])
     forward = Neighbours(np.asarray(forward.indices)[:, shuffle], np.asarray(forward.similarities)[:, shuffle])
