@@ -167,6 +167,21 @@ PRETRAINING: dict[str, Pretraining] = {
             examples=2_200 * 256,
             recipe=Recipe(name="from-contrastive", learning_rate=3e-4, batch_examples=256, max_tokens=128),
         ),
+        Pretraining(
+            name="from-contrastive-cpu",
+            source="the same in about an hour of one CPU core: 600 steps of about 4,000 tokens, the rate of every "
+            "layer 0.75 times that of the next one up, so that the upper layers turn and the lower ones keep what they "
+            "have; numbers of this project's own choice",
+            examples=600 * 128,
+            recipe=Recipe(
+                name="from-contrastive-cpu",
+                learning_rate=1e-3,
+                batch_examples=128,
+                max_tokens=128,
+                layer_decay=0.75,
+                evaluate_every_steps=100,
+            ),
+        ),
     )
 }
 """Named ways of masked language modelling; all: AdamW, weight decay 0.01, warm-up 10 %, linear decay, 15 % masked."""

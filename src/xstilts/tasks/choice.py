@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from . import readers
@@ -99,6 +100,16 @@ COSMOS_QA = _choose(
     official_size=25_262,
 )
 
+COSMOS_QA_IN_DEV = replace(
+    COSMOS_QA,
+    name="cosmosqa@dev",
+    splits=Splits(train="valid"),
+    rows={"train": 2_985},
+    overlaps=("cosmosqa/dev",),
+    slice_of="cosmosqa",
+    note="the dev rows as training rows, for want of the training set",
+)
+
 COMMONSENSE_QA = _choose(
     "commonsenseqa",
     _question,
@@ -148,4 +159,4 @@ XCOPA = _choose(
     note="the training of XTREME-R's protocol",
 )
 
-CHOICE_TASKS = (HELLASWAG, SWAG, COSMOS_QA, COMMONSENSE_QA, SOCIAL_IQA, COPA, XCOPA)
+CHOICE_TASKS = (HELLASWAG, SWAG, COSMOS_QA, COSMOS_QA_IN_DEV, COMMONSENSE_QA, SOCIAL_IQA, COPA, XCOPA)

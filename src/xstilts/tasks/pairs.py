@@ -169,6 +169,17 @@ ANLI_PLUS = Task(
     note="ANLI, MNLI and SNLI under one head (jiant's full ANLI; Phang et al. 2020)",
 )
 
+ANLI_PLUS_SAMPLES = replace(
+    ANLI_PLUS,
+    name="anli+@samples",
+    rows={"train": 17_998, "dev": 2_000},
+    licence=f"{MNLI.licence}; {SNLI.licence}",
+    overlaps=(),
+    members=(MNLI_SAMPLE.name, SNLI_SAMPLE.name),
+    slice_of="anli+",
+    note="the samples of MNLI and SNLI under one head, without ANLI, whose training set is not at hand",
+)
+
 SCITAIL = Task(
     name="scitail",
     kind=Classify(SCITAIL_LABELS),
@@ -333,6 +344,7 @@ PAIR_TASKS = (
     SNLI_SAMPLE,
     ANLI,
     ANLI_PLUS,
+    ANLI_PLUS_SAMPLES,
     SCITAIL,
     QQP,
     XNLI,
