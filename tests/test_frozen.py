@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from program import Call
 from xstilts import report
 from xstilts.store import Store
 
@@ -50,3 +51,17 @@ def test_a_frozen_store_says_what_it_said(archive: Path, tmp_path: Path) -> None
         found = re.search(r"[+-]?\d+\.\d", line)
         assert found is not None
         assert float(found[0]) == pytest.approx(gain, abs=0.051)
+
+
+def test_a_report_of_scores_alone_is_that_of_the_whole_store(call: Call, tmp_path: Path) -> None:
+    with tarfile.open(ARCHIVES[0]) as packed:
+        packed.extractall(tmp_path / "store", filter="data")
+    small = str(tmp_path / "small")
+    assert call("store", "export", small, "--scores-only", "--store", str(tmp_path / "store")).code == 0
+    assert not list((tmp_path / "small").rglob("predictions.parquet"))
+    for name in ("store", "small"):
+        report.write(Store.open(tmp_path / name, create=False), "frozen", tmp_path / f"report-{name}")
+    for name in ("rows.csv", "report.md"):
+        assert (tmp_path / "report-small" / name).read_text() == (tmp_path / "report-store" / name).read_text()
+    refused = call("store", "export", small, "--scores-only", "--weights", "--store", str(tmp_path / "store"))
+    assert (refused.code, "at most one" in refused.err) == (2, True)

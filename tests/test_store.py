@@ -584,6 +584,23 @@ def test_export_and_import(store: Store, tmp_path: Path) -> None:
     assert "bump the metric's version" in report.refused[0].what
 
 
+def test_an_export_of_scores_leaves_predictions_out_and_says_so(store: Store, tmp_path: Path) -> None:
+    publish(store, TRAIN)
+    publish(store, LEAF)
+    store.add_score(LEAF, "accuracy-v1", {"value": 1})
+    assert store.export(tmp_path / "small", store.ids(), payload=False, predictions=False) == 2
+    small = Store.open(tmp_path / "small", create=False)
+    assert not [*small.root.rglob("predictions.parquet"), *small.root.rglob("model.safetensors")]
+    assert small.verify() == []
+    assert (small.usable(LEAF), small.usable(TRAIN)) == (True, False)
+    assert small.scores(LEAF) == store.scores(LEAF)
+    assert json.loads((small.folder(LEAF) / "tombstone-1.json").read_text())["reason"] == "copied without predictions"
+    assert Store.open(tmp_path / "home").import_from(small.root).refused == ()
+    assert small.export(tmp_path / "on", [LEAF], payload=True) == 1  # what it lost before is no damage
+    (small.folder(LEAF) / "tombstone-1.json").unlink()
+    assert [(problem.file, problem.what) for problem in small.verify()] == [("predictions.parquet", "missing")]
+
+
 def test_a_stage_that_was_made_elsewhere_too_is_kept(store: Store, tmp_path: Path) -> None:
     far = Store.open(tmp_path / "far")
     publish(store, TRAIN, b"ours", wall_seconds=1)

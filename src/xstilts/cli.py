@@ -198,6 +198,9 @@ def export_command(
     weights: Annotated[
         bool, typer.Option("--weights", help="With weights; records and predictions only otherwise.")
     ] = False,
+    scores_only: Annotated[
+        bool, typer.Option("--scores-only", help="Without predictions too: small, and all that a report needs.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -211,7 +214,9 @@ def export_command(
     opened = Store.open(store, create=False)
     plans = [study] if study else opened.plans()
     ids = [id for id in opened.plan(study)["stages"] if opened.exists(id)] if study else opened.ids()
-    count = opened.export(target, ids, weights)
+    if weights and scores_only:
+        raise ValueError("--weights and --scores-only: expected at most one of them")
+    count = opened.export(target, ids, weights, predictions=not scores_only)
     other = Store.open(target)
     for name in plans:
         other.write_plan(name, opened.plan(name))

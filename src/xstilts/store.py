@@ -38,6 +38,7 @@ from .stored import (
     now,
     parsed,
     plain,
+    predictions_of,
     problems_in,
     read_sealed,
     record_of,
@@ -89,7 +90,8 @@ class Store:
 
     A stage folder holds ``record.json``, its files, and ``weights/``, the payload that retention may drop.
     Weights have generations: the first lies in the folder itself, generation *n* in ``remade-<n>/`` beside
-    its own ``remade.json``, and ``tombstone-<n>.json`` says that generation *n* was dropped. Every folder
+    its own ``remade.json``, and ``tombstone-<n>.json`` says that generation *n* was dropped; an export may drop the
+    predictions of a measurement in the same way. Every folder
     arrives by one rename and every document is sealed with its own digest, so any number of processes may
     use one store at once, and a crash leaves a stage absent or complete, with leftovers in ``work/`` only.
     """
@@ -145,9 +147,9 @@ class Store:
             return False
         folder = self.folder(id)
         last = last_generation(folder)
-        if os.path.exists(folder / f"tombstone-{last}.json"):
-            return False
-        return os.path.isdir(generation_folder(folder, last) / "weights") or not weights_of(record_of(folder, id, 1))
+        if os.path.isdir(generation_folder(folder, last) / "weights"):
+            return not os.path.exists(folder / f"tombstone-{last}.json")
+        return not weights_of(record_of(folder, id, 1))
 
     def ids(self) -> list[str]:
         """The ids of all stages that are done, sorted."""
@@ -296,7 +298,7 @@ class Store:
         """Drop the weights of a stage, the tombstone first; again finishes what a crash left."""
         folder = self._existing(id)
         last = last_generation(folder)
-        self._bury(folder, id, last, reason)
+        self._bury(folder, id, last, reason, weights_of(record_of(folder, id, last)))
         for generation in range(1, last + 1):
             if (folder / f"tombstone-{generation}.json").exists():
                 self._discard(generation_folder(folder, generation) / "weights")
@@ -317,7 +319,7 @@ class Store:
             if not (folder / f"tombstone-{last}.json").exists():
                 if (generation_folder(folder, last) / "weights").is_dir():
                     continue  # another process was faster
-                self._bury(folder, id, last, "found missing when re-made")
+                self._bury(folder, id, last, "found missing when re-made", weights_of(record_of(folder, id, last)))
             files = checksums(staged, REMADE)
             again = weights_of({"files": files})
             if not again:
@@ -336,16 +338,17 @@ class Store:
         names = names_in(self.root / "stages") if ids is None else [self._existing(id).name for id in ids]
         return [problem for name in names for problem in problems_in(self.root / "stages" / name, name)]
 
-    def export(self, target: Path, ids: Iterable[str], payload: bool) -> int:
-        """Copy stages into the store at ``target`` (made if absent), with or without weights.
+    def export(self, target: Path, ids: Iterable[str], payload: bool, predictions: bool = True) -> int:
+        """Copy stages into the store at ``target`` (made if absent), with or without weights and predictions.
 
-        A stage without its weights gets a tombstone there. Returns the number of stages that were new there.
+        A stage that loses some of them gets a tombstone there. A measurement without predictions keeps its scores and
+        gets no others. Returns the number of stages that were new there.
 
         Raises:
             ValueError: for an unknown id, or, once all others are copied, naming every damaged stage.
         """
         wanted = [self._existing(id).name for id in dict.fromkeys(ids)]
-        report = Store.open(target)._take(self, wanted, payload)
+        report = Store.open(target)._take(self, wanted, payload, predictions)
         if report.refused:
             raise ValueError("not exported: " + "; ".join(map(str, report.refused)))
         return len(report.added) + len(report.completed)
@@ -433,15 +436,14 @@ class Store:
         for name in names_in(trash):
             shutil.rmtree(trash / name, ignore_errors=True)
 
-    def _bury(self, folder: Path, id: str, generation: int, reason: str) -> None:
-        files = weights_of(record_of(folder, id, generation))
+    def _bury(self, folder: Path, id: str, generation: int, reason: str, files: Document) -> None:
         if not files:
             raise ValueError(f"{id} has no weights to drop")
         what = {"format": FORMAT, "id": id, "generation": generation, "files": files}
         text = sealed({**what, "reason": reason, "dropped": now()}, "sha256")
         self._write(folder / f"tombstone-{generation}.json", text, once=True)
 
-    def _take(self, other: Store, names: Iterable[str], payload: bool) -> ImportReport:
+    def _take(self, other: Store, names: Iterable[str], payload: bool, predictions: bool = True) -> ImportReport:
         outcome: dict[str, list[str]] = {"added": [], "completed": [], "already": []}
         refused: list[Problem] = []
         # One import at a time: its holder may clear what a dead one left in the staging folder.
@@ -450,8 +452,10 @@ class Store:
             for name in names:
                 self._discard(staging)
                 try:
-                    take = self._complete if self.exists(name) else self._add
-                    found = take(other, name, payload, staging)
+                    if self.exists(name):
+                        found = self._complete(other, name, payload, staging)
+                    else:
+                        found = self._add(other, name, payload, predictions, staging)
                     if isinstance(found, str):
                         outcome[found].append(name)
                     else:
@@ -462,16 +466,22 @@ class Store:
         added, completed, already = (tuple(outcome[key]) for key in ("added", "completed", "already"))
         return ImportReport(added, completed, already, tuple(refused))
 
-    def _add(self, other: Store, id: str, payload: bool, staging: Path) -> str | list[Problem]:
+    def _add(self, other: Store, id: str, payload: bool, predictions: bool, staging: Path) -> str | list[Problem]:
         while True:
             before = names_in(other.folder(id))
             self._discard(staging)
             with contextlib.suppress(FileNotFoundError):
-                copy_stage(other.folder(id), staging, payload)
-            if not payload:
-                # Without weights there is nothing to bury; damage is found below, with the name of its file.
-                with contextlib.suppress(FileNotFoundError, ValueError):
-                    self._bury(staging, id, last_generation(staging), "copied without weights")
+                copy_stage(other.folder(id), staging, payload, predictions)
+            # What has none of them has nothing to bury; damage is found below, with the name of its file.
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                last = last_generation(staging)
+                document = record_of(staging, id, last)
+                for kept, what, files in (
+                    (payload, "weights", weights_of(document)),
+                    (predictions, "predictions", predictions_of(document)),
+                ):
+                    if files and not kept:
+                        self._bury(staging, id, last, f"copied without {what}", files)
             if not (problems := list(problems_in(staging, id))):
                 return "added" if install(staging, self.folder(id)) else "already"
             if before == names_in(other.folder(id)):  # else a drop or re-making there has spoilt the copy

@@ -25,6 +25,7 @@ _WEIGHTS = re.compile(r"(?:remade-([0-9]+)/)?weights/.+")
 _TOMBSTONE = re.compile(r"tombstone-([1-9][0-9]*)\.json")
 _SCORES = re.compile(r"scores/[^/]+\.json")
 MISSING = "missing"
+PREDICTIONS = "predictions.parquet"
 _LOG = "%Y%m%dT%H%M%S.%fZ.txt"
 _LOG_CHARACTERS = 1 << 16
 _RESERVED = re.compile(r"(?:record\.json|remade\.json|(?:tombstone|remade)-[^/]*|scores)(?:/.*)?")
@@ -166,6 +167,16 @@ def weights_of(document: Document) -> Document:
     return {name: entry for name, entry in document["files"].items() if name.startswith("weights/")}
 
 
+def predictions_of(document: Document) -> Document:
+    """The entry of a document's predictions, where it lists any."""
+    return {name: entry for name, entry in document["files"].items() if name == PREDICTIONS}
+
+
+def may_be_dropped(name: str) -> bool:
+    """Whether a file of a stage may be absent where a tombstone says so: weights, and predictions once scored."""
+    return name.startswith("weights/") or name == PREDICTIONS
+
+
 def _is_plain_path(relative: str) -> bool:
     return all(untrusted.PLAIN.fullmatch(part) for part in relative.split("/"))
 
@@ -246,7 +257,7 @@ def problems_in(folder: Path, id: str) -> Iterator[Problem]:
         for relative, entry in files.items():
             known.add(prefix + relative)
             what = difference(base / relative, entry)
-            dropped = what == MISSING and relative.startswith("weights/")
+            dropped = what == MISSING and may_be_dropped(relative)
             if what and not (dropped and (folder / f"tombstone-{generation}.json").exists()):
                 yield Problem(id, prefix + relative, what)
     for relative in present:
@@ -261,9 +272,11 @@ def problems_in(folder: Path, id: str) -> Iterator[Problem]:
             yield Problem(id, relative, "unknown file: no document of the stage lists it")
 
 
-def copy_stage(source: Path, target: Path, payload: bool) -> None:
+def copy_stage(source: Path, target: Path, payload: bool, predictions: bool) -> None:
     """Copy a stage's folder without weights that have a tombstone and, unless ``payload``, without any."""
     for relative, entry in _walk(source):
+        if relative == PREDICTIONS and not predictions:
+            continue
         if weights := _WEIGHTS.fullmatch(relative):
             tombstone = source / f"tombstone-{weights[1] or 1}.json"
             if not payload or tombstone.exists():
