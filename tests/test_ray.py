@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the package ray: make test-ray"),
 ]
 STUDY = ("scaling", "tasks=mini-nli", "targets=mini-bitext", "examples=96", "mlm_examples=640", "k=0..1")
-STUDY += ("languages=de", "poolings=mean")  # 2 trainings, 2 measurements
+STUDY += ("languages=de", "poolings=mean", "--checkpoint-seconds", "0")  # 2 trainings, 2 measurements
 SECONDS_TO_LIVE = 1200.0  # a guard against hanging, not a limit on a slow machine
 
 
@@ -90,9 +90,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Life:
     """One start of the program, on the cluster or by itself."""
 
-    def __init__(self, folder: Path, nodes: Nodes | None, *more: str) -> None:
+    def __init__(self, folder: Path, nodes: Nodes | None, *more: str, study: Sequence[str] = STUDY) -> None:
         self.store, self.errors, self.answer = folder / "store", folder / "stderr", folder / "stdout"
-        words = ["run", *STUDY, "--checkpoint-seconds", "0", "--store", "store", "--cache", "cache"]
+        words = ["run", *study, "--store", "store", "--cache", "cache"]
         words += ["--executor", "ray", "--address", nodes.cluster.address] if nodes else ["--device", "cpu"]
         words += more
         streams = {"stdout": self.answer.open("w"), "stderr": self.errors.open("w")}
@@ -126,6 +126,11 @@ class Life:
                 with contextlib.suppress(OSError):
                     return int(re.match(r"process (\d+) ", (self.store / f"locks/{id}.holder").read_text())[1])  # type: ignore[index]
         return 0
+
+    def holders(self) -> list[int]:
+        """The processes that hold a stage now."""
+        found = [re.match(r"process (\d+) ", path.read_text()) for path in self.store.glob("locks/*-*.holder")]
+        return [int(match[1]) for match in found if match]
 
     def ends(self) -> int:
         return self.driver.wait(SECONDS_TO_LIVE)
@@ -169,6 +174,22 @@ def test_a_driver_stopped_then_killed_and_started_again_ends_as_the_local_one(
         assert life.ends() == 0, life.errors.read_text()
     assert_same(life.store, undisturbed, 2, 2)
     assert resumed(life.store) == 1
+
+
+def test_the_demo_with_a_node_killed_in_the_middle_ends_as_the_local_one(nodes: Nodes, tmp_path: Path) -> None:
+    for name in ("local", "cluster"):
+        (tmp_path / name).mkdir()
+    with Life(tmp_path / "local", None, "--quiet", study=("demo",)) as alone:
+        assert alone.ends() == 0, alone.errors.read_text()
+    num_stages = len(Store.open(alone.store, create=False).ids())
+    with Life(tmp_path / "cluster", nodes, study=("demo",)) as life:
+        life.until(lambda: len([*life.store.glob("stages/*")]) >= num_stages // 2)
+        nodes.kill_that_of(life.until(life.holders)[0])
+        assert life.ends() == 0, life.errors.read_text()
+    assert "the worker process died (" in life.errors.read_text()
+    num_trainings = len(Store.open(alone.store, create=False).records("train"))
+    assert_same(life.store, alone.store, num_stages - num_trainings, num_trainings)
+    nodes.add()
 
 
 def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:

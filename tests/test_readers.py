@@ -205,9 +205,12 @@ def test_parquet_reads_shards_in_order_and_checks_columns(tmp_path: Path) -> Non
     assert [row.line for row in rows] == [1, 2, 1]
     with pytest.raises(ValueError, match=r"/a: expected the columns text, got n, unused"):
         list(readers.parquet(paths, columns=("text",)))
+    pq.write_table(pa.table({"n": pa.array(["a"]).dictionary_encode()}), paths[0])
+    with pytest.raises(ValueError, match=r"/a: expected plain values in n, got Arrow dictionaries"):
+        list(readers.parquet(paths, columns=("n",)))
     paths[1].write_bytes(paths[1].read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"/b: expected a Parquet file"):
-        list(readers.parquet(paths, columns=("n",)))
+        list(readers.parquet(paths[1:], columns=("n",)))
 
 
 def bucc_files(folder: Path, **changed: str) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import itertools
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from program import PROGRAM, environment
@@ -49,6 +51,16 @@ def test_a_gzip_bomb_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="it unpacks to more than"):
         spec.file_sha256(path, unpacked=True)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+
+
+def test_a_parquet_bomb_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": pa.array(["x" * (1 << 16)] * 2048)}), path, compression="zstd")  # 128 MiB
+    assert path.stat().st_size < 200_000
+    rows = readers.parquet([path], columns=("text",))
+    assert len([*itertools.islice(rows, 700)]) == 700
+    with pytest.raises(ValueError, match=r"rows\.parquet: it unpacks to more than 67,108,864 bytes"):
+        [*itertools.islice(rows, 400)]
 
 
 def test_what_is_packed_as_data_are_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

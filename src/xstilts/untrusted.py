@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 MAX_UNPACKED_BYTES = 1 << 36
-"""The most that a gzip file may unpack to: 64 GiB."""
+"""The most that a packed file may unpack to: 64 GiB."""
 MAX_RATIO = 200
-"""How many times its size a gzip file may unpack to; text reaches about 20, gzip itself 1,032."""
+"""How many times its size a packed file may unpack to; text reaches about 20, gzip itself 1,032."""
 FREE_BYTES = 1 << 26
-"""What a gzip file may unpack to whatever its size: 64 MiB."""
+"""What a packed file may unpack to whatever its size: 64 MiB."""
 MAX_JSON_BYTES = 1 << 28
 """The largest document of JSON that is not rows of a data set: 256 MiB."""
 
@@ -81,16 +81,41 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as raw:
         packed = raw.read(2) == _GZIP_MAGIC
         raw.seek(0)
-        yield io.BufferedReader(_Bounded(path, raw), 1 << 20) if packed else raw
+        yield io.BufferedReader(_Gzip(path, raw), 1 << 20) if packed else raw
 
 
-class _Bounded(io.RawIOBase):
-    """A gzip file as it unpacks, up to the declared limits."""
+class Unpacking:
+    """How far a packed file has been unpacked, up to the declared limits.
+
+    Args:
+        path: the file, for messages.
+        size: its own bytes.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self._unpacked = path, 0
+        self._most = min(MAX_UNPACKED_BYTES, max(FREE_BYTES, MAX_RATIO * size))
+
+    def add(self, num_bytes: int) -> None:
+        """Count bytes that were unpacked.
+
+        Raises:
+            ValueError: when they are more than the file may unpack to.
+        """
+        self._unpacked += num_bytes
+        if self._unpacked > self._most:
+            raise ValueError(
+                f"{self._path}: it unpacks to more than {self._most:,} bytes, {MAX_RATIO} times its size or "
+                f"{MAX_UNPACKED_BYTES:,} in all: no data set does; unpack it yourself if you trust it"
+            )
+
+
+class _Gzip(io.RawIOBase):
+    """A gzip file as it unpacks."""
 
     def __init__(self, path: Path, raw: IO[bytes]) -> None:
-        self._path, self._stream, self._read = path, gzip.GzipFile(fileobj=raw), 0
-        size = os.fstat(raw.fileno()).st_size
-        self._most = min(MAX_UNPACKED_BYTES, max(FREE_BYTES, MAX_RATIO * size))
+        self._stream = gzip.GzipFile(fileobj=raw)
+        self._unpacking = Unpacking(path, os.fstat(raw.fileno()).st_size)
 
     def readable(self) -> bool:
         """It is there to be read."""
@@ -99,12 +124,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer; 0 at the end."""
         count = self._stream.readinto(buffer)
-        self._read += count
-        if self._read > self._most:
-            raise ValueError(
-                f"{self._path}: it unpacks to more than {self._most:,} bytes, {MAX_RATIO} times its size or "
-                f"{MAX_UNPACKED_BYTES:,} in all: no data set does; unpack it yourself if you trust it"
-            )
+        self._unpacking.add(count)
         return count
 
 

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.untrusted import Unpacking
+
 from .text import STRICT_JSON, Row, Unique, encodable, split_tabs, text_lines
+
+_PARQUET_ROWS = 256  # of a batch, whose bytes are counted once it is unpacked
 
 
 def jsonl(path: Path, *, columns: Sequence[str]) -> Iterator[Row]:
@@ -101,19 +105,24 @@ def parquet(paths: Sequence[Path], *, columns: Sequence[str]) -> Iterator[Row]:
     """Read ``columns`` of Parquet files in the order given; a row's line is its row number in its file.
 
     Raises:
-        ValueError: for a file that is no Parquet or lacks a column.
+        ValueError: for a file that is no Parquet, lacks a column, has Arrow dictionaries in one, or unpacks to more
+            than it may.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     for path in paths:
         try:
+            unpacking = Unpacking(path, path.stat().st_size)
             with pq.ParquetFile(path) as file:
                 present = file.schema_arrow.names
                 if not set(columns) <= set(present):
                     raise ValueError(f"{path}: expected the columns {_list(columns)}, got {_list(present)}")
+                if packed := [name for name in columns if "dictionary<" in str(file.schema_arrow.field(name).type)]:
+                    raise ValueError(f"{path}: expected plain values in {_list(packed)}, got Arrow dictionaries")
                 number = 0
-                for batch in file.iter_batches(columns=list(columns)):
+                for batch in file.iter_batches(_PARQUET_ROWS, columns=list(columns)):
+                    unpacking.add(batch.nbytes)
                     for values in batch.to_pylist():
                         number += 1
                         yield Row(values, path, number)
