@@ -8,7 +8,7 @@ DIST_STUDY ?= demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTHON_FILES := src tests benchmarks docs/conf.py
+PYTHON_FILES := src tests benchmarks examples/*.py docs/conf.py
 
 .PHONY: demo test test-slow test-ray test-trackers fuzz soak lint docs check dist format lock clean
 
