@@ -52,10 +52,10 @@ def cases(asked: argparse.Namespace) -> dict[str, Case]:
     small = Recipe(
         learning_rate=5e-4, batch_examples=32, max_tokens=128, precision="bfloat16", evaluate_every_steps=10**9
     )
-    real = replace(small, learning_rate=5e-5, batch_examples=16, dev_examples=1_000)
+    real = replace(small, learning_rate=1e-4, batch_examples=16, dev_examples=1_000)
     return {
         "miniature": Case(tiny, "mini-nli", asked.steps or 250, small),
-        "mnli": Case(Encoder("offline"), "mnli@sample", asked.steps or 120, real),
+        "mnli": Case(Encoder("offline"), "mnli@sample", asked.steps or 250, real),
     }
 
 

@@ -192,6 +192,31 @@ def test_the_demo_with_a_node_killed_in_the_middle_ends_as_the_local_one(nodes: 
     nodes.add()
 
 
+SCRIPT = """
+from xstilts import Study
+
+if __name__ == "__main__":
+    parameters = dict(word.split("=") for word in {words!r})
+    study = Study("scaling", parameters, store="store", cache="cache")
+    outcome = study.run(executor="ray", address={address!r}, quiet=True)
+    assert (outcome.exit_code, len(outcome.done)) == (0, 4), outcome
+"""
+
+
+def test_a_study_of_a_script_ends_as_the_local_one(nodes: Nodes, undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SCRIPT.format(words=STUDY[1:-2], address=nodes.cluster.address))
+    done = subprocess.run(
+        [PROGRAM[0], "mine.py"],
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_TO_LIVE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "store", undisturbed, 2, 2)
+
+
 def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     words = ["run", *STUDY, "--store", "store", "--cache", "cache", "--executor", "ray", "--address", "127.0.0.1:1"]
     done = subprocess.run([*PROGRAM, *words], env=environment(), cwd=tmp_path, capture_output=True, text=True)
