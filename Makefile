@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON_FILES := src tests benchmarks examples/*.py docs/conf.py
 
-.PHONY: demo test test-slow test-ray test-trackers fuzz soak lint docs check dist format lock clean
+.PHONY: demo results test test-slow test-ray test-trackers fuzz soak lint docs check dist format lock clean
 
 # The main job on embedded data: train on k = 0 to 4 intermediate tasks, score retrieval and inference, report.
 demo: $(READY)
@@ -22,9 +22,18 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-# The tests that take minutes: 25 random kills, retrieval of one more real language.
+# The tests that take minutes: random kills, ranks and divided layers, coverage of intervals by simulation, real data, tutorials.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --ignore tests/test_fuzz.py
+
+# The report of the published study, from its frozen scores, in results/NAME/report/report.html.
+results: $(READY)
+	rm -rf results
+	set -e; for archive in docs/results/*.tar.xz; do \
+		name=$$(basename $$archive .tar.xz); mkdir -p results/$$name/store; \
+		tar -xJf $$archive -C results/$$name/store; \
+		$(BIN)/xstilts report $$name --store results/$$name/store --out results/$$name/report; \
+	done
 
 # A long run on embedded data with random kills: what is lost, memory, logs, disk. About a quarter of an hour.
 soak: $(READY)

@@ -716,12 +716,12 @@ class TwoStores(RuleBasedStateMachine):
             self.models[side][id][2].add(name)
 
     @precondition(lambda self: any(self.models))
-    @rule(side=_SIDES, payload=st.booleans(), exporting=st.booleans())
-    def move(self, side: int, payload: bool, exporting: bool) -> None:
+    @rule(side=_SIDES, payload=st.booleans(), predictions=st.booleans(), exporting=st.booleans())
+    def move(self, side: int, payload: bool, predictions: bool, exporting: bool) -> None:
         payload = payload or not exporting
         source, target = self.models[side], self.models[1 - side]
         if exporting:
-            self.stores[side].export(self.stores[1 - side].root, list(source), payload)
+            self.stores[side].export(self.stores[1 - side].root, list(source), payload, predictions)
         else:
             report = self.stores[1 - side].import_from(self.stores[side].root)
             assert not report.refused

@@ -186,12 +186,12 @@ class Crashes(RuleBasedStateMachine):
         if self.do(at, lambda store: store.write_plan("study", {"mark": self.mark})):
             assert self.store.plan("study") == {"mark": self.mark}
 
-    @rule(at=_WHEN, payload=st.booleans())
-    def bring_home(self, at: int, payload: bool) -> None:
+    @rule(at=_WHEN, payload=st.booleans(), predictions=st.booleans())
+    def bring_home(self, at: int, payload: bool, predictions: bool) -> None:
         """An export and an import of all there is change nothing that is here, whenever they die."""
         target = self.root.with_name(f"{self.root.name}-copy")
         ids = self.store.ids()
-        self.do(at, lambda store: store.export(target, ids, payload))
+        self.do(at, lambda store: store.export(target, ids, payload, predictions))
         if (target / "format.json").is_file():
             copy = Store.open(target)
             assert copy.verify() == []
