@@ -66,6 +66,7 @@ def ancestors(process: int) -> Iterator[int]:
 def nodes() -> Iterator[Nodes]:
     before = os.environ.copy()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    os.environ["RAY_worker_niceness"] = "0"  # 15 where it is not set: a busy machine would starve them
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # names of sockets are short
     found = None
     try:
