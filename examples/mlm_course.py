@@ -22,6 +22,7 @@ def mlm_course(
     languages: tuple[str, ...] = ("de", "fr", "hi", "ru", "sw", "zh"),
     mlm: str = "from-contrastive",
     frozen_layers: int | None = None,
+    layer_decay: float | None = None,
     precision: str = "bfloat16",
 ) -> Iterator[Evaluate]:
     """Yield Tatoeba by layer and the held-out MLM loss of every language, after numbers of MLM steps.
@@ -39,11 +40,13 @@ def mlm_course(
         languages: languages that are measured; the text is of all languages there are.
         mlm: a named way of masked language modelling.
         frozen_layers: as in a recipe, in masked language modelling; 0 freezes the embeddings.
+        layer_decay: as in a recipe, in masked language modelling, in the place of the named way's.
         precision: of training and measuring.
     """
     text, named = "text@leipzig-dev", pretraining(mlm).recipe
     recipe = replace(named, batch_examples=batch_examples, frozen_layers=frozen_layers, precision=precision)
     recipe = replace(recipe, learning_rate=learning_rate or named.learning_rate, evaluate_every_steps=100)
+    recipe = replace(recipe, layer_decay=layer_decay or named.layer_decay)
     views = Views(("mean",), prefix=prefix_of(encoder, "auto"))
 
     def tatoeba(model: Encoder | Train) -> Iterator[Evaluate]:
