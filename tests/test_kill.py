@@ -40,7 +40,7 @@ NOT_COMPARED = {
     "cost",
     "record_sha256",
 }  # of a record: when and where it was made
-NOT_COMPARED_RESULTS = {"tokens_per_second", "resumed_at_step"}
+NOT_COMPARED_RESULTS = {"tokens_per_second", "resumed_at_step", "earlier_seconds"}
 SECONDS_TO_LIVE = 300.0  # a guard against hanging, not a limit on a slow machine
 
 

@@ -65,8 +65,8 @@ def ancestors(process: int) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     before = os.environ.copy()
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    os.environ["RAY_worker_niceness"] = "0"  # 15 where it is not set: a busy machine would starve them
+    # niceness is 15 where it is not set: a busy machine would starve the workers
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1"}
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # names of sockets are short
     found = None
     try:

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from xstilts.store import ImportReport, Store
+from xstilts.stored import seconds_of
 
 # A forked child here does nothing but file operations, so threads of the parent do not matter to it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -599,6 +600,11 @@ def test_an_export_of_scores_leaves_predictions_out_and_says_so(store: Store, tm
     assert small.export(tmp_path / "on", [LEAF], payload=True) == 1  # what it lost before is no damage
     (small.folder(LEAF) / "tombstone-1.json").unlink()
     assert [(problem.file, problem.what) for problem in small.verify()] == [("predictions.parquet", "missing")]
+
+
+def test_what_a_stage_took_counts_earlier_attempts() -> None:
+    assert seconds_of({"wall_seconds": 2, "result": {"earlier_seconds": 3.5}}) == 5.5
+    assert seconds_of({"wall_seconds": 2, "result": {}}) == 2
 
 
 def test_a_stage_that_was_made_elsewhere_too_is_kept(store: Store, tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ class Done:
     @property
     def lasting_result(self) -> dict[str, Any]:
         """The result without what a resume changes."""
-        return {k: v for k, v in self.result.items() if k not in ("tokens_per_second", "resumed_at_step")}
+        changed = ("tokens_per_second", "resumed_at_step", "earlier_seconds")
+        return {k: v for k, v in self.result.items() if k not in changed}
 
     def heads(self) -> dict[str, torch.Tensor]:
         return load_file(self.out / "weights" / "heads.safetensors")
@@ -619,6 +620,7 @@ def test_interrupted_again_and_again(case: str, every: int, bench: Bench, undist
         except Interrupted:
             assert (bench.folder / "a" / "work" / f"checkpoint-{attempt * every}").is_dir()
     assert done.result["resumed_at_step"] == (attempt - 1) * every > 0
+    assert done.result["earlier_seconds"] > 0
     check_equal(done, undisturbed(case))
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from .hub import find_encoder
 from .spec import canonical_json
 from .stage import Encoder, Stage, Train, Translate, root
+from .stored import seconds_of
 from .tasks import find, names
 from .untrusted import parsed
 
@@ -178,7 +179,7 @@ class Known:
             return None
         devices = ", ".join(sorted({str(record["environment"].get("device", "")) for record in like}))
         many = f"{len(like)} like stage{'s' * (len(like) > 1)} in the store ({devices}, {key.precision})"
-        walls = [float(record["wall_seconds"]) for record in like]
+        walls = [seconds_of(record) for record in like]
         results = [record["result"] for record in like]
         if key.kind == "train":
             steps = [one["tokens"] / one["tokens_per_second"] for one in results]

@@ -167,6 +167,11 @@ def weights_of(document: Document) -> Document:
     return {name: entry for name, entry in document["files"].items() if name.startswith("weights/")}
 
 
+def seconds_of(record: Mapping[str, Any]) -> float:
+    """How long a stage took; of a training that went on from a checkpoint, with what had been spent up to that."""
+    return float(record["wall_seconds"]) + float(record["result"].get("earlier_seconds", 0.0))
+
+
 def predictions_of(document: Document) -> Document:
     """The entry of a document's predictions, where it lists any."""
     return {name: entry for name, entry in document["files"].items() if name == PREDICTIONS}

@@ -35,6 +35,7 @@ class Course:
     best: str = ""  # folder of the best weights so far, beside the checkpoint
     best_score: float = -math.inf
     best_sha256: str = ""
+    seconds: float = 0.0  # spent on it, in all attempts
 
 
 def tensors_of(module: nn.Module, leave_out: Container[str] = ()) -> dict[str, Tensor]:

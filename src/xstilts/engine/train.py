@@ -92,7 +92,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
     path = numeric_path(stage, context.device, ranks.count(), context.shard)
     with ranks.first_alone():  # what is damaged is set aside once
         course = checkpoint.resume(context.work, model, optimiser, path)
-    first_step, started = course.step, time.monotonic()
+    first_step, earlier_seconds, started = course.step, course.seconds, time.monotonic()
     checkpointed = reported = started
 
     losses = torch.zeros(plan.num_steps, device=device)
@@ -106,6 +106,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         if course.step == saved_step or not works:  # what is there is the same
             return
         course.losses = losses[: course.step].tolist()  # waits for the device
+        course.seconds = earlier_seconds + time.monotonic() - started
         phase("checkpoint")
         _refuse_nan(course.losses, plan)
         checkpoint.save(context.work, model, optimiser, course)
@@ -182,6 +183,7 @@ def train(stage: Train, out: Path, context: Context) -> dict[str, Any]:
         "num_layers": model.encoder.num_layers,
         "tokens_per_second": sum(course.num_tokens[first_step:]) / max(seconds, 1e-9),
         "resumed_at_step": first_step,
+        "earlier_seconds": earlier_seconds,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from xstilts.metrics import selection
 from xstilts.spec import one_of
 from xstilts.store import Store
+from xstilts.stored import seconds_of
 
 from . import rows, stats
 from .evidence import (
@@ -330,7 +331,7 @@ def _cost(study: Study, target: Target, one: Candidate) -> dict[str, float | Non
         counts = [record["result"].get("examples") for record in records]
         whole = len(records) == len(ids)
         examples.append(sum(counts) if whole and None not in counts else None)
-        seconds.append(math.fsum(record["wall_seconds"] for record in records) if whole else None)
+        seconds.append(math.fsum(map(seconds_of, records)) if whole else None)
     found: dict[str, float | None] = {}
     for name, values, unit in (("examples", examples, 1), ("hours", seconds, 3600)):
         known = [value for value in values if value is not None]

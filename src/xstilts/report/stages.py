@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.store import Store
+from xstilts.stored import seconds_of
 
 from .blocks import STATES, Cell, Node, Number, Spark, Table, code
 from .rows import Document, chain, leaves, missing, training
@@ -50,7 +51,7 @@ class Entry:
     @property
     def seconds(self) -> float:
         """How long it took, 0 unless it is done."""
-        return float(self.record["wall_seconds"]) if self.record else 0.0
+        return seconds_of(self.record) if self.record else 0.0
 
     @property
     def result(self) -> Mapping[str, Any]:
