@@ -389,7 +389,7 @@ def test_no_archive_is_unpacked_no_shell_is_started_and_gzip_has_limits() -> Non
                     wrong.append(f"{name_of(path)}:{call.node.lineno}: a command as one text")
     assert wrong == []
     assert packed == {
-        "untrusted.py: gzip.GzipFile in _Bounded.__init__",
+        "untrusted.py: gzip.GzipFile in _Gzip.__init__",
         "tasks/translated.py: gzip.GzipFile in write_rows",
     }
 

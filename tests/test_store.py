@@ -25,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from xstilts.stage import seconds_of
 from xstilts.store import ImportReport, Store
-from xstilts.stored import seconds_of
 
 # A forked child here does nothing but file operations, so threads of the parent do not matter to it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

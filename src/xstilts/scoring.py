@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from . import metrics, tasks
 from .spec import file_sha256, one_of
-from .stored import PREDICTIONS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Document = dict[str, Any]
+PREDICTIONS = "predictions.parquet"
 _MARGINS = ("csls", "ratio-margin")
 _COLUMNS = {
     "classify": ("gold", "prediction"),

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from .hub import find_encoder
 from .spec import canonical_json
-from .stage import Encoder, Stage, Train, Translate, root
-from .stored import seconds_of
+from .stage import Encoder, Stage, Train, Translate, root, seconds_of
 from .tasks import find, names
 from .untrusted import parsed
 

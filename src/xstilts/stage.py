@@ -452,3 +452,8 @@ def _translations(train: Train) -> str:
     codes = dict.fromkeys(stage.target for stage in train.translated)
     by = dict.fromkeys(name_of(stage.translator) for stage in train.translated)
     return f", {'also' if train.keep_source else 'instead'} in {', '.join(codes)} by {', '.join(by)}"
+
+
+def seconds_of(record: Mapping[str, Any]) -> float:
+    """How long a stage took; of a training that went on from a checkpoint, with what had been spent up to that."""
+    return float(record["wall_seconds"]) + float(record["result"].get("earlier_seconds", 0.0))

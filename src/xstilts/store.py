@@ -10,7 +10,7 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from .stored import (
     checksums,
     copy_stage,
     difference,
+    droppable,
     generation_folder,
     install,
     json_data,
@@ -38,7 +39,6 @@ from .stored import (
     now,
     parsed,
     plain,
-    predictions_of,
     problems_in,
     read_sealed,
     record_of,
@@ -88,12 +88,11 @@ class Claim:
 class Store:
     """The append-only memory of a project, on any POSIX file system (local, or NFS with rename).
 
-    A stage folder holds ``record.json``, its files, and ``weights/``, the payload that retention may drop.
-    Weights have generations: the first lies in the folder itself, generation *n* in ``remade-<n>/`` beside
-    its own ``remade.json``, and ``tombstone-<n>.json`` says that generation *n* was dropped; an export may drop the
-    predictions of a measurement in the same way. Every folder
-    arrives by one rename and every document is sealed with its own digest, so any number of processes may
-    use one store at once, and a crash leaves a stage absent or complete, with leftovers in ``work/`` only.
+    A stage folder holds ``record.json``, its files, and ``weights/``, the payload that retention may drop. Weights have
+    generations: the first lies in the folder itself, generation *n* in ``remade-<n>/`` beside its own ``remade.json``,
+    and ``tombstone-<n>.json`` says that generation *n* was dropped, or predictions by an export. Every folder arrives
+    by one rename and every document is sealed with its own digest, so any number of processes may use one store at
+    once, and a crash leaves a stage absent or complete, with leftovers in ``work/`` only.
     """
 
     root: Path
@@ -145,8 +144,7 @@ class Store:
         """Whether the stage is done and its weights, if it ever had any, are present."""
         if not self.exists(id):
             return False
-        folder = self.folder(id)
-        last = last_generation(folder)
+        last = last_generation(folder := self.folder(id))
         if os.path.isdir(generation_folder(folder, last) / "weights"):
             return not os.path.exists(folder / f"tombstone-{last}.json")
         return not weights_of(record_of(folder, id, 1))
@@ -298,7 +296,7 @@ class Store:
         """Drop the weights of a stage, the tombstone first; again finishes what a crash left."""
         folder = self._existing(id)
         last = last_generation(folder)
-        self._bury(folder, id, last, reason, weights_of(record_of(folder, id, last)))
+        self._bury(folder, id, last, reason)
         for generation in range(1, last + 1):
             if (folder / f"tombstone-{generation}.json").exists():
                 self._discard(generation_folder(folder, generation) / "weights")
@@ -319,7 +317,7 @@ class Store:
             if not (folder / f"tombstone-{last}.json").exists():
                 if (generation_folder(folder, last) / "weights").is_dir():
                     continue  # another process was faster
-                self._bury(folder, id, last, "found missing when re-made", weights_of(record_of(folder, id, last)))
+                self._bury(folder, id, last, "found missing when re-made")
             files = checksums(staged, REMADE)
             again = weights_of({"files": files})
             if not again:
@@ -341,17 +339,18 @@ class Store:
     def export(self, target: Path, ids: Iterable[str], payload: bool, predictions: bool = True) -> int:
         """Copy stages into the store at ``target`` (made if absent), with or without weights and predictions.
 
-        A stage that loses some of them gets a tombstone there. A measurement without predictions keeps its scores and
-        gets no others. Returns the number of stages that were new there.
+        A stage that loses some of them gets a tombstone there; a measurement keeps its scores and gets no others.
+        Returns the number of stages that were new there.
 
         Raises:
             ValueError: for an unknown id, or, once all others are copied, naming every damaged stage.
         """
         wanted = [self._existing(id).name for id in dict.fromkeys(ids)]
-        report = Store.open(target)._take(self, wanted, payload, predictions)
-        if report.refused:
-            raise ValueError("not exported: " + "; ".join(map(str, report.refused)))
-        return len(report.added) + len(report.completed)
+        left_out = [what for what, kept in (("weights", payload), ("predictions", predictions)) if not kept]
+        found = Store.open(target)._take(self, wanted, left_out)
+        if found.refused:
+            raise ValueError("not exported: " + "; ".join(map(str, found.refused)))
+        return len(found.added) + len(found.completed)
 
     def import_from(self, source: Path) -> ImportReport:
         """Take every stage of the store at ``source``, such as an export, that is lacking or incomplete here.
@@ -359,7 +358,7 @@ class Store:
         What is copied is verified first: a damaged stage is refused and the others come in. What is here is
         never overwritten; lacking weights come in as re-made, scores only for the very same record.
         """
-        return self._take(Store.open(source, create=False), names_in(Path(source) / "stages"), payload=True)
+        return self._take(Store.open(source, create=False), names_in(Path(source) / "stages"), leave_out=())
 
     # -- logs and plans --------------------------------------------------------------------------------
 
@@ -436,14 +435,15 @@ class Store:
         for name in names_in(trash):
             shutil.rmtree(trash / name, ignore_errors=True)
 
-    def _bury(self, folder: Path, id: str, generation: int, reason: str, files: Document) -> None:
+    def _bury(self, folder: Path, id: str, generation: int, reason: str, what: str = "weights") -> None:
+        files = droppable(record_of(folder, id, generation), what)
         if not files:
-            raise ValueError(f"{id} has no weights to drop")
-        what = {"format": FORMAT, "id": id, "generation": generation, "files": files}
-        text = sealed({**what, "reason": reason, "dropped": now()}, "sha256")
-        self._write(folder / f"tombstone-{generation}.json", text, once=True)
+            raise ValueError(f"{id} has no {what} to drop")
+        said = {"format": FORMAT, "id": id, "generation": generation, "files": files, "reason": reason}
+        path = folder / f"tombstone-{generation}.json"
+        self._write(path, sealed({**said, "dropped": now()}, "sha256"), once=True)
 
-    def _take(self, other: Store, names: Iterable[str], payload: bool, predictions: bool = True) -> ImportReport:
+    def _take(self, other: Store, names: Iterable[str], leave_out: Collection[str]) -> ImportReport:
         outcome: dict[str, list[str]] = {"added": [], "completed": [], "already": []}
         refused: list[Problem] = []
         # One import at a time: its holder may clear what a dead one left in the staging folder.
@@ -452,10 +452,8 @@ class Store:
             for name in names:
                 self._discard(staging)
                 try:
-                    if self.exists(name):
-                        found = self._complete(other, name, payload, staging)
-                    else:
-                        found = self._add(other, name, payload, predictions, staging)
+                    take = self._complete if self.exists(name) else self._add
+                    found = take(other, name, leave_out, staging)
                     if isinstance(found, str):
                         outcome[found].append(name)
                     else:
@@ -466,30 +464,23 @@ class Store:
         added, completed, already = (tuple(outcome[key]) for key in ("added", "completed", "already"))
         return ImportReport(added, completed, already, tuple(refused))
 
-    def _add(self, other: Store, id: str, payload: bool, predictions: bool, staging: Path) -> str | list[Problem]:
+    def _add(self, other: Store, id: str, leave_out: Collection[str], staging: Path) -> str | list[Problem]:
         while True:
             before = names_in(other.folder(id))
             self._discard(staging)
             with contextlib.suppress(FileNotFoundError):
-                copy_stage(other.folder(id), staging, payload, predictions)
-            # What has none of them has nothing to bury; damage is found below, with the name of its file.
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                last = last_generation(staging)
-                document = record_of(staging, id, last)
-                for kept, what, files in (
-                    (payload, "weights", weights_of(document)),
-                    (predictions, "predictions", predictions_of(document)),
-                ):
-                    if files and not kept:
-                        self._bury(staging, id, last, f"copied without {what}", files)
+                copy_stage(other.folder(id), staging, leave_out)
+            for what in leave_out:  # of which it may have none; damage is found below, with the name of its file
+                with contextlib.suppress(FileNotFoundError, ValueError):
+                    self._bury(staging, id, last_generation(staging), f"copied without {what}", what)
             if not (problems := list(problems_in(staging, id))):
                 return "added" if install(staging, self.folder(id)) else "already"
             if before == names_in(other.folder(id)):  # else a drop or re-making there has spoilt the copy
                 return problems
 
-    def _complete(self, other: Store, id: str, payload: bool, staging: Path) -> str | list[Problem]:
+    def _complete(self, other: Store, id: str, leave_out: Collection[str], staging: Path) -> str | list[Problem]:
         found = "already"
-        if payload and not self.usable(id) and other.usable(id):
+        if "weights" not in leave_out and not self.usable(id) and other.usable(id):
             weights = other.weights(id)
             document = record_of(other.folder(id), id, last_generation(other.folder(id)))
             for name, entry in weights_of(document).items():

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ _WEIGHTS = re.compile(r"(?:remade-([0-9]+)/)?weights/.+")
 _TOMBSTONE = re.compile(r"tombstone-([1-9][0-9]*)\.json")
 _SCORES = re.compile(r"scores/[^/]+\.json")
 MISSING = "missing"
-PREDICTIONS = "predictions.parquet"
+_DROPPABLE = {"weights": re.compile(r"weights/.+"), "predictions": re.compile(r"predictions\.parquet")}
 _LOG = "%Y%m%dT%H%M%S.%fZ.txt"
 _LOG_CHARACTERS = 1 << 16
 _RESERVED = re.compile(r"(?:record\.json|remade\.json|(?:tombstone|remade)-[^/]*|scores)(?:/.*)?")
@@ -164,22 +164,12 @@ def last_generation(folder: Path) -> int:
 
 def weights_of(document: Document) -> Document:
     """The entries of a document's weight files."""
-    return {name: entry for name, entry in document["files"].items() if name.startswith("weights/")}
+    return droppable(document, "weights")
 
 
-def seconds_of(record: Mapping[str, Any]) -> float:
-    """How long a stage took; of a training that went on from a checkpoint, with what had been spent up to that."""
-    return float(record["wall_seconds"]) + float(record["result"].get("earlier_seconds", 0.0))
-
-
-def predictions_of(document: Document) -> Document:
-    """The entry of a document's predictions, where it lists any."""
-    return {name: entry for name, entry in document["files"].items() if name == PREDICTIONS}
-
-
-def may_be_dropped(name: str) -> bool:
-    """Whether a file of a stage may be absent where a tombstone says so: weights, and predictions once scored."""
-    return name.startswith("weights/") or name == PREDICTIONS
+def droppable(document: Document, what: str) -> Document:
+    """The entries of a document's files that a tombstone may stand for: its ``weights`` or its ``predictions``."""
+    return {name: entry for name, entry in document["files"].items() if _DROPPABLE[what].fullmatch(name)}
 
 
 def _is_plain_path(relative: str) -> bool:
@@ -262,7 +252,7 @@ def problems_in(folder: Path, id: str) -> Iterator[Problem]:
         for relative, entry in files.items():
             known.add(prefix + relative)
             what = difference(base / relative, entry)
-            dropped = what == MISSING and may_be_dropped(relative)
+            dropped = what == MISSING and any(pattern.fullmatch(relative) for pattern in _DROPPABLE.values())
             if what and not (dropped and (folder / f"tombstone-{generation}.json").exists()):
                 yield Problem(id, prefix + relative, what)
     for relative in present:
@@ -277,14 +267,14 @@ def problems_in(folder: Path, id: str) -> Iterator[Problem]:
             yield Problem(id, relative, "unknown file: no document of the stage lists it")
 
 
-def copy_stage(source: Path, target: Path, payload: bool, predictions: bool) -> None:
-    """Copy a stage's folder without weights that have a tombstone and, unless ``payload``, without any."""
+def copy_stage(source: Path, target: Path, leave_out: Collection[str]) -> None:
+    """Copy a stage's folder without weights that have a tombstone, and without any ``weights`` or ``predictions``."""
     for relative, entry in _walk(source):
-        if relative == PREDICTIONS and not predictions:
+        if "predictions" in leave_out and _DROPPABLE["predictions"].fullmatch(relative):
             continue
         if weights := _WEIGHTS.fullmatch(relative):
             tombstone = source / f"tombstone-{weights[1] or 1}.json"
-            if not payload or tombstone.exists():
+            if "weights" in leave_out or tombstone.exists():
                 continue
         _check_plain_file(relative, entry)
         (target / relative).parent.mkdir(parents=True, exist_ok=True)

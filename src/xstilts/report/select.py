@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from xstilts.metrics import selection
 from xstilts.spec import one_of
+from xstilts.stage import seconds_of
 from xstilts.store import Store
-from xstilts.stored import seconds_of
 
 from . import rows, stats
 from .evidence import (

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xstilts.stage import seconds_of
 from xstilts.store import Store
-from xstilts.stored import seconds_of
 
 from .blocks import STATES, Cell, Node, Number, Spark, Table, code
 from .rows import Document, chain, leaves, missing, training
